@@ -1,0 +1,302 @@
+"""A byte automaton lifted onto a vocabulary: compiled once, shared by every pass and thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.lexicon import lexicon_of
+from constrained_diffusion.automata.lifting import DEAD_CLASS, UNREACHABLE, Lifted, lift
+from constrained_diffusion.automata.storage import read_arrays, write_arrays
+from constrained_diffusion.automata.vocabulary import Vocabulary
+from constrained_diffusion.checking import instance_of, real_number, whole_number
+from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError, UnsupportedConstraint
+from constrained_diffusion.inference import chain
+from constrained_diffusion.inference.posterior import FREE, CanvasPosterior, CanvasRequest
+from constrained_diffusion.inference.rows import Rows, class_map
+from constrained_diffusion.limits import Limits
+
+if TYPE_CHECKING:
+    from constrained_diffusion.constraints.base import Constraint
+
+_FORMAT: Final = "constrained-diffusion token automaton 1"
+_MOST_BUDGET: Final = int(UNREACHABLE) // 2
+"""Every budget above this is the same to a canvas."""
+_DFA_ARRAYS: Final = ("table", "byte_class", "accepting")
+
+
+def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits: Limits = Limits()) -> TokenAutomaton:
+    """Compiles a constraint for a vocabulary; known publicly as ``cd.compile``.
+
+    Raises:
+        InfeasibleError: the constraint allows no text, or the vocabulary cannot spell any.
+        LimitExceeded: the automaton would grow beyond ``limits``.
+        UnsupportedConstraint: the constraint is not regular.
+    """
+    instance_of(vocabulary, Vocabulary, "vocabulary", ModelError)
+    if not hasattr(constraint, "automaton"):
+        raise InvalidConstraint(
+            f"met {type(constraint).__name__} {constraint!r:.100} as a constraint; expected one made by cd.regex, "
+            f"cd.literal, cd.json_schema, ..."
+        )
+    automaton = constraint.automaton(limits)
+    if not isinstance(automaton, ByteDFA):
+        raise UnsupportedConstraint(
+            f"{constraint!r} does not compile to a finite automaton", construct=type(constraint).__name__
+        )
+    if automaton.is_empty:
+        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
+    lifted = lift(automaton, vocabulary, lexicon_of(vocabulary), limits)
+    if lifted.distance[automaton.start] >= UNREACHABLE:
+        raise InfeasibleError(
+            f"the vocabulary of {len(vocabulary)} tokens cannot spell any text of {constraint!r}; "
+            f"shortest is {automaton.shortest_text()[:60]!r}"
+        )
+    return TokenAutomaton(automaton, vocabulary, lifted)
+
+
+@final
+class TokenAutomaton:
+    """An acceptor of token strings. Immutable; made by ``cd.compile``.
+
+    A state is an integer: a state of the byte automaton, or ``tail`` behind the end token.
+
+    Attributes:
+        dfa: the automaton over bytes.
+        vocabulary: the vocabulary it was compiled for.
+        lifted: its token classes and edges.
+        out_edges, in_edges, label_edges: the edges grouped by source, by target and by label.
+    """
+
+    def __init__(self, dfa: ByteDFA, vocabulary: Vocabulary, lifted: Lifted) -> None:
+        self.dfa = dfa
+        self.vocabulary = vocabulary
+        self.lifted = lifted
+        self.out_edges = lifted.edges()
+        self.in_edges = self.out_edges.by(self.out_edges.target, len(lifted.distance))
+        self.label_edges = self.out_edges.by(self.out_edges.label, len(lifted.label_begin) - 1)
+        self.earliest = lru_cache(maxsize=64)(self._earliest)
+        self._class_map = lru_cache(maxsize=4)(self._class_map_of_width)
+        self.class_sizes = lru_cache(maxsize=4)(self._class_sizes_of_width)
+
+    def __repr__(self) -> str:
+        return (
+            f"<TokenAutomaton: {self.num_states} states, {self.num_classes} token classes, {self.num_edges} edges, "
+            f"at least {self.min_tokens} tokens>"
+        )
+
+    @property
+    def start(self) -> int:
+        """The state before the first token."""
+        return self.dfa.start
+
+    @property
+    def tail(self) -> int:
+        """The state behind the end token, where everything may follow."""
+        return self.dfa.num_states
+
+    @property
+    def num_states(self) -> int:
+        """States of the byte automaton."""
+        return self.dfa.num_states
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of tokens that behave alike, those of dead and of end tokens included."""
+        return self.lifted.num_classes
+
+    @property
+    def num_edges(self) -> int:
+        """Pairs of states that some token connects."""
+        return len(self.lifted.edge_target)
+
+    @property
+    def min_tokens(self) -> int:
+        """Tokens of the shortest text, its end token included."""
+        return int(self.lifted.distance[self.start])
+
+    def step(self, state: int, token: int) -> int:
+        """The state after one more token, or ``DEAD`` (-1)."""
+        if state == self.tail:
+            return self.tail
+        if token in self.vocabulary.end_ids:
+            return self.tail if state != DEAD and self.dfa.accepts(state) else DEAD
+        spelling = self.vocabulary.tokens[token] if 0 <= token < len(self.vocabulary) else None
+        return DEAD if spelling is None or state == DEAD else self.dfa.run(spelling, state)
+
+    def advance(self, state: int | None, ids: Iterable[int] | Tensor) -> int:
+        """The state after the ids, read from ``state`` (None is the start); behind an end token it is ``tail``.
+
+        Raises:
+            InfeasibleError: the ids leave the language; the message says where.
+        """
+        current = self.start if state is None else self._checked_state(state)
+        for position, token in enumerate(ids.tolist() if isinstance(ids, Tensor) else ids):
+            following = self.step(current, token)
+            if following == DEAD:
+                raise InfeasibleError(
+                    f"token {token} ({self.vocabulary.describe(token)}) at position {position} leaves the language"
+                )
+            current = following
+        return current
+
+    def text(self, ids: Iterable[int] | Tensor) -> str:
+        """The text that the ids spell, up to the first end token.
+
+        Raises:
+            ModelError: the ids spell no valid UTF-8.
+        """
+        spelled = self.vocabulary.decode(ids.tolist() if isinstance(ids, Tensor) else list(ids))
+        try:
+            return spelled.decode()
+        except UnicodeDecodeError as error:
+            raise ModelError(f"the ids end inside a character or spell invalid UTF-8: {spelled[-40:]!r}") from error
+
+    def posterior(
+        self,
+        logits: Tensor,
+        *,
+        state: int | Sequence[int] | None = None,
+        budget: int | Sequence[int] | None = None,
+        pins: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> CanvasPosterior:
+        """The posterior over the texts on a canvas, or on each canvas of a batch.
+
+        Args:
+            logits: floating [L, V] or [B, L, V], any device; columns beyond the vocabulary are no text.
+            state: where the text before this canvas left the automaton; None is the start.
+            budget: tokens that may still follow this canvas; None and 0: the text must end inside
+                it; -n: it must end n tokens before the end of the canvas.
+            pins: int [L] or [B, L], the token that each position must hold, or -1.
+            temperature: the logits are divided by it; 1e-6 to 1e6.
+
+        Raises:
+            InfeasibleError: no text fits; the message says what is at fault.
+            ModelError: the logits or the other arguments are malformed; the message names the position.
+        """
+        instance_of(logits, Tensor, "logits", ModelError)
+        if logits.ndim not in (2, 3) or not logits.is_floating_point() or 0 in logits.shape:
+            raise ModelError(
+                f"logits are {logits.dtype} {list(logits.shape)}; expected floating point [L, V] or [B, L, V]"
+            )
+        temperature = real_number(temperature, "temperature", ModelError, least=1e-6, most=1e6)
+        is_batch = logits.ndim == 3
+        batch = logits if is_batch else logits[None]
+        count, length, width = batch.shape
+        states = _one_each(self.start if state is None else state, count, "state")
+        budgets = [
+            max(min(b, _MOST_BUDGET), -length) for b in _one_each(0 if budget is None else budget, count, "budget")
+        ]
+        rows_pins = self._checked_pins(pins, logits.shape[:-1], width)
+        requests = [
+            CanvasRequest(self._checked_state(s), b, p) for s, b, p in zip(states, budgets, rows_pins, strict=True)
+        ]
+        rows = Rows(batch.reshape(count * length, width), temperature, self._class_map(width), self.num_classes)
+        return CanvasPosterior(self, rows, requests, length, is_batch)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the automaton to a file (npz), whole or not at all. The vocabulary is not part of it."""
+        own = {name: getattr(self.dfa, name) for name in _DFA_ARRAYS}
+        header = {"format": np.array(_FORMAT), "vocabulary": np.array(self.vocabulary.fingerprint)}
+        write_arrays(Path(path), {**header, **own, **self.lifted.arrays()})
+
+    @classmethod
+    def load(cls, path: str | Path, vocabulary: Vocabulary) -> TokenAutomaton:
+        """Reads what ``save`` wrote, for the same vocabulary.
+
+        Raises:
+            ModelError: the file is damaged, of another version, or compiled for another vocabulary.
+        """
+        arrays = read_arrays(Path(path), _FORMAT)
+        if str(arrays.pop("vocabulary", "")) != vocabulary.fingerprint:
+            raise ModelError(f"{path} was compiled for another vocabulary; compile and save it again for this one")
+        try:
+            dfa = ByteDFA(**{name: arrays.pop(name) for name in _DFA_ARRAYS})
+            arrays["num_classes"] = int(arrays["num_classes"])
+            lifted = Lifted(**arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path} is damaged: {error}") from error
+        if not _fits_together(dfa, lifted, len(vocabulary)):
+            raise ModelError(f"{path} is damaged: its arrays do not fit together; compile and save it again")
+        return cls(dfa, vocabulary, lifted)
+
+    def _earliest(self, state: int) -> NDArray[np.int32]:
+        """The least number of tokens from ``state`` to each state, int32 [N + 1]."""
+        return np.asarray(chain.earliest_positions(self.lifted.edge_begin, self.lifted.edge_target, state))
+
+    def _class_map_of_width(self, width: int) -> NDArray[Any]:
+        known = len(self.vocabulary)
+        if width < known:
+            raise ModelError(
+                f"the logits have {width} columns, but the vocabulary has {known} tokens; expected at least as many"
+            )
+        beyond = np.full(width - known, DEAD_CLASS, np.int32)
+        return class_map(np.concatenate([self.lifted.class_of_token, beyond]), self.num_classes)
+
+    def _class_sizes_of_width(self, width: int) -> NDArray[np.int64]:
+        """Tokens of each class, int64 [C]."""
+        return np.bincount(self._class_map(width).astype(np.int64), minlength=self.num_classes)
+
+    def _checked_state(self, state: int) -> int:
+        return whole_number(state, "state", ModelError, least=0, most=self.tail)
+
+    def _checked_pins(self, pins: Tensor | None, shape: torch.Size, width: int) -> NDArray[np.int64]:
+        if pins is None:
+            return np.full((1, *shape) if len(shape) == 1 else tuple(shape), FREE, np.int64)
+        instance_of(pins, Tensor, "pins", ModelError)
+        if pins.shape != shape or pins.is_floating_point():
+            raise ModelError(f"pins are {pins.dtype} {list(pins.shape)}; expected integers {list(shape)}")
+        values = pins.detach().cpu().numpy().astype(np.int64)
+        if values.min() < FREE or values.max() >= width:
+            raise ModelError(f"pins hold {values.min()} to {values.max()}; expected token ids below {width}, or -1")
+        return values.reshape(-1, shape[-1])
+
+
+def _fits_together(dfa: ByteDFA, lifted: Lifted, tokens: int) -> bool:
+    """Whether all shapes and indices are such that no compiled kernel reads outside an array."""
+    n, classes = len(dfa.table), lifted.num_classes
+
+    def indexes(values: NDArray[Any], least: int, below: int) -> bool:
+        return values.ndim == 1 and (not len(values) or bool(values.min() >= least and values.max() < below))
+
+    def begins(values: NDArray[Any], groups: int, items: int) -> bool:
+        return indexes(values, 0, items + 1) and len(values) == groups + 1 and bool(np.all(np.diff(values) >= 0))
+
+    labels = len(lifted.label_begin) - 1
+    return (
+        dfa.table.ndim == 2
+        and indexes(dfa.table.ravel(), DEAD, n)
+        and len(dfa.byte_class) == 256
+        and indexes(dfa.byte_class, 0, dfa.table.shape[1])
+        and dfa.accepting.shape == (n,)
+        and len(lifted.class_of_token) == tokens
+        and indexes(lifted.class_of_token, 0, classes)
+        and begins(lifted.edge_begin, n + 1, len(lifted.edge_target))
+        and int(lifted.edge_begin[-1]) == len(lifted.edge_target) == len(lifted.edge_label)
+        and indexes(lifted.edge_target, 0, n + 1)
+        and indexes(lifted.edge_label, 0, labels)
+        and begins(lifted.label_begin, labels, len(lifted.label_class))
+        and indexes(lifted.label_class, 0, classes)
+        and lifted.distance.shape == (n + 1,)
+    )
+
+
+def _one_each(value: Any, count: int, name: str) -> list[int]:
+    """The value of each canvas of a batch."""
+    if isinstance(value, Tensor | np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return [whole_number(value, name, ModelError)] * count
+    values = [whole_number(v, name, ModelError) for v in value]
+    if len(values) != count:
+        raise ModelError(f"{name} has {len(values)} values for {count} canvases; expected one, or one each")
+    return values

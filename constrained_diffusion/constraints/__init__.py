@@ -1,0 +1,1 @@
+"""What the text must be: descriptions of languages of byte strings, and their algebra."""

@@ -1,0 +1,82 @@
+"""Fixed texts, and choices among them."""
+
+from collections.abc import Iterable, Sequence
+from typing import final
+
+from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.checking import instance_of
+from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
+from constrained_diffusion.errors import InvalidConstraint
+
+
+def utf8(text: str | bytes) -> bytes:
+    """The text as valid UTF-8.
+
+    Raises:
+        InvalidConstraint: the bytes are not UTF-8, or the string holds half a surrogate pair.
+    """
+    try:
+        return text.encode() if isinstance(text, str) else text.decode().encode()
+    except UnicodeError as error:
+        raise InvalidConstraint(f"{text!r} is not valid UTF-8 text: {error}") from error
+
+
+@final
+class Literal(RegularConstraint):
+    """Exactly one text."""
+
+    def __init__(self, text: str | bytes) -> None:
+        if not isinstance(text, str | bytes):
+            raise InvalidConstraint(f"literal() takes a string, met {type(text).__name__}: {text!r}")
+        self.text = utf8(text)
+
+    @property
+    def expression(self) -> ex.Expression:
+        return ex.literal(self.text)
+
+    def __repr__(self) -> str:
+        return f"literal({self.text.decode()!r})"
+
+
+@final
+class Choice(RegularConstraint):
+    """One of several texts or constraints."""
+
+    def __init__(self, options: Iterable[Constraint | str]) -> None:
+        if isinstance(options, str | bytes):
+            raise InvalidConstraint(
+                f"choice() takes several options, met one string; did you mean choice([{options!r}])?"
+            )
+        instance_of(options, Iterable, "options", InvalidConstraint)
+        self.options: Sequence[Constraint | str] = tuple(options)
+        if not self.options:
+            raise InvalidConstraint("choice() of no options can never be met; give at least one")
+        self._parts = [coerced(option) for option in self.options]
+        self.warnings = tuple(dict.fromkeys(warning for part in self._parts for warning in part.warnings))
+
+    @property
+    def expression(self) -> ex.Expression:
+        texts = [part.text for part in self._parts if isinstance(part, Literal)]
+        others = [part.expression for part in self._parts if not isinstance(part, Literal)]
+        return ex.union(ex.literals(texts), *others)
+
+    def __repr__(self) -> str:
+        return f"choice({list(self.options)!r})"
+
+
+def literal(text: str | bytes) -> Literal:
+    """Exactly this text.
+
+    >>> literal("yes").matches("yes")
+    True
+    """
+    return Literal(text)
+
+
+def choice(options: Iterable[Constraint | str]) -> Choice:
+    """One of the options, each a text or a constraint.
+
+    >>> choice(["Mon", "Tue"]).matches("Tue")
+    True
+    """
+    return Choice(options)

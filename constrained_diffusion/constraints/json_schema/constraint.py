@@ -1,0 +1,153 @@
+"""The constraint that a JSON Schema, or a Python type, describes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal, final, get_args
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema
+
+from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.constraints.base import RegularConstraint
+from constrained_diffusion.constraints.json_schema.compiler import AdditionalProperties, Compiler, Style
+from constrained_diffusion.constraints.json_schema.document import Document
+from constrained_diffusion.constraints.json_schema.layout import Whitespace
+from constrained_diffusion.errors import ConstraintError, InvalidConstraint, UnsupportedConstraint
+
+PropertyOrder = Literal["declared", "any"]
+Formats = Literal["enforce", "annotate"]
+
+DEFAULT_ANY_DEPTH: Final = 2
+DEFAULT_MAX_COUNT: Final = 128
+
+
+@final
+class JsonSchema(RegularConstraint):
+    """The texts of JSON values that a schema describes; made by ``json_schema``.
+
+    Attributes:
+        schema: the schema, a copy.
+        warnings: annotations of format, unknown keywords, and whatever ``lenient`` let pass.
+        bounds: where less is accepted than the schema allows, because a finite automaton must stop somewhere.
+    """
+
+    def __init__(self, document: Document, style: Style, adapter: TypeAdapter[Any] | None = None) -> None:
+        self.schema: dict[str, Any] | bool = document.root
+        self._adapter = adapter
+        compiler = Compiler(document, style)
+        self._expression = compiler.root()
+        self.warnings = tuple(document.warnings)
+        self.bounds = tuple(compiler.bounds)
+
+    @property
+    def expression(self) -> ex.Expression:
+        return self._expression
+
+    def parse(self, text: str) -> Any:
+        """The value that a text of the language stands for: of the Python type, if one was given.
+
+        Raises:
+            ConstraintError: the text is not JSON, or a validator of the type that no schema can express rejects it.
+        """
+        if self._adapter is None:
+            try:
+                return json.loads(text)
+            except ValueError as error:
+                raise ConstraintError(f"expected JSON, met {text!r}: {error}") from error
+        try:
+            return self._adapter.validate_json(text)
+        except ValidationError as error:
+            raise ConstraintError(f"the type's own validation rejects {text!r}: {error}") from error
+
+    def __repr__(self) -> str:
+        shown = json.dumps(self.schema)
+        return f"json_schema({shown if len(shown) <= 80 else shown[:77] + '...'})"
+
+
+def json_schema(
+    schema_or_type: Any,
+    *,
+    whitespace: Whitespace = "flexible",
+    property_order: PropertyOrder = "declared",
+    formats: Formats = "enforce",
+    lenient: bool = False,
+    any_depth: int = DEFAULT_ANY_DEPTH,
+    max_count: int = DEFAULT_MAX_COUNT,
+    additional_properties: AdditionalProperties = "spec",
+) -> JsonSchema:
+    """JSON that satisfies a schema, or that a Python type can be read from.
+
+    Every text accepted is valid under the schema. Which spellings of a valid value are accepted, and which
+    keywords are enforced, stands in the docstring of ``constrained_diffusion.constraints.json_schema``.
+
+    Args:
+        schema_or_type: a JSON Schema (a mapping or a boolean; drafts 4 to 2020-12), or whatever pydantic's
+            ``TypeAdapter`` takes: a model, dataclass, TypedDict, Literal, Enum, ``list[int]`` ...
+        whitespace: ``"flexible"``: between two tokens nothing, one space, or a line break with any
+            indentation; ``"compact"``: none; ``"spaced"``: as ``json.dumps`` writes by default;
+            ``"indented"``: a line break with any indentation wherever ``json.dumps(indent=...)`` has one.
+        property_order: ``"declared"``: members stand in the order of ``properties``, additional ones behind them.
+        formats: ``format`` is an annotation so far, noted among the warnings either way.
+        lenient: note what cannot be enforced among the warnings instead of refusing it.
+        any_depth: how deep a value may nest where the schema allows any JSON.
+        max_count: how far ``maxLength`` and ``maxItems`` are counted; beyond it less is accepted than they allow.
+        additional_properties: ``"spec"``: objects are open unless their schema closes them; ``"forbid"``: an
+            object with ``properties`` but without ``additionalProperties`` is closed. Types always forbid.
+
+    Raises:
+        InvalidConstraint: the schema is malformed; the message has the path.
+        UnsupportedConstraint: a keyword cannot be enforced; ``construct`` names it, ``path`` says where it is.
+
+    >>> person = json_schema({"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]})
+    >>> person.matches('{"age": 36}'), person.matches('{"age": "old"}')
+    (True, False)
+    """
+    _check_option("whitespace", whitespace, get_args(Whitespace))
+    _check_option("property_order", property_order, get_args(PropertyOrder))
+    _check_option("formats", formats, get_args(Formats))
+    _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
+    if property_order == "any":
+        raise UnsupportedConstraint(
+            'property_order="any" cannot be enforced yet; pass "declared"', construct="property_order"
+        )
+    if any_depth < 0 or max_count < 1:
+        raise InvalidConstraint(f"expected any_depth >= 0 and max_count >= 1, met {any_depth} and {max_count}")
+    if isinstance(schema_or_type, Mapping | bool):
+        document = Document(schema_or_type, is_lenient=lenient)
+        style = Style(whitespace, any_depth, max_count, additional_properties, document.float_forms)
+        return JsonSchema(document, style)
+    adapter = _type_adapter(schema_or_type)
+    document = Document(_schema_of(adapter), is_lenient=lenient)
+    return JsonSchema(document, Style(whitespace, any_depth, max_count, "forbid", float_forms=False), adapter)
+
+
+def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidConstraint(f"met {name}={value!r}, expected one of {', '.join(map(repr, allowed))}")
+
+
+class _Quiet(GenerateJsonSchema):
+    """Leaves out defaults that have no JSON, and branches of a union that have no schema, without a warning."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as its base has it
+
+
+def _type_adapter(type_: Any) -> TypeAdapter[Any]:
+    if isinstance(type_, str | bytes):
+        raise InvalidConstraint(f"met text, expected a schema or a type; parse it first: json.loads({type_[:40]!r})")
+    try:
+        return TypeAdapter(type_)
+    except PydanticUserError as error:
+        raise InvalidConstraint(f"{type_!r} is neither a JSON Schema nor a type: {_first_line(error)}") from error
+
+
+def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    try:
+        return adapter.json_schema(schema_generator=_Quiet)
+    except PydanticUserError as error:
+        raise UnsupportedConstraint(f"the type has no JSON Schema: {_first_line(error)}", construct="type") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,278 @@
+"""The loop itself, written once for every model and kind of noise.
+
+Each pass: logits -> posterior -> joint sample -> keep the certain positions -> noise on the
+others -> stop when settled. The posterior stands where the stock sampler has its softmax, so
+nothing is patched and nothing is locked: a position that turns uncertain is drawn again.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from constrained_diffusion.automata.token_automaton import TokenAutomaton
+from constrained_diffusion.diffusion.generation import PassRecord
+from constrained_diffusion.diffusion.policies import Process
+from constrained_diffusion.errors import InfeasibleError, ModelError
+from constrained_diffusion.inference.free import FreePosterior
+from constrained_diffusion.inference.posterior import CanvasPosterior
+from constrained_diffusion.models.denoiser import Denoiser
+
+OnPass = Callable[[int, PassRecord], object]
+"""Called after every pass of every unfinished text with its number in the batch and the record."""
+
+
+@final
+@dataclass
+class Draft:
+    """A text while it is written; without an automaton it is unconstrained."""
+
+    automaton: TokenAutomaton | None
+    max_new_tokens: int
+    state: int = 0
+    ids: list[int] = field(default_factory=list)
+    is_ended: bool = False
+    log_probability: float = 0.0
+    probabilities: list[float] = field(default_factory=list)
+    records: list[PassRecord] = field(default_factory=list)
+    seconds_model: float = 0.0
+    seconds_constraint: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.automaton is None:
+            return
+        self.state = self.automaton.start
+        if self.automaton.min_tokens > self.max_new_tokens:
+            raise InfeasibleError(
+                f"the text needs at least {self.automaton.min_tokens} tokens, its end token included, but "
+                f"max_new_tokens is {self.max_new_tokens}; allow more, or relax the constraint"
+            )
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_ended or len(self.ids) >= self.max_new_tokens
+
+
+def write(
+    denoiser: Denoiser,
+    prompts: Sequence[str],
+    drafts: Sequence[Draft],
+    process: Process,
+    generator: torch.Generator,
+    on_pass: OnPass | None = None,
+) -> None:
+    """Writes the drafts' texts for formatted prompts, canvas by canvas, all at once.
+
+    Raises:
+        InfeasibleError: a draft's constraint cannot be met with the model's logits.
+        ModelError: the model's logits are malformed.
+    """
+    context = denoiser.encode(prompts)
+    canvas = 0
+    while True:
+        refinement = _Refinement(denoiser, context, drafts, process, generator, canvas, on_pass)
+        refinement.run()
+        refinement.commit()
+        if all(draft.is_done for draft in drafts):
+            return
+        context = denoiser.commit(context, refinement.best)
+        canvas += 1
+
+
+@dataclass
+class _Group:
+    """Neighbouring rows under one automaton, and their posterior of this pass."""
+
+    rows: slice
+    posterior: CanvasPosterior | FreePosterior
+
+
+class _Refinement:
+    """The passes over one canvas of every draft that is not done.
+
+    Attributes:
+        canvas: int64 [B, L], what the model reads.
+        best: int64 [B, L], the most probable canvas so far, frozen once a row is settled.
+        conditioning: float32 [B, L, V], the conditioned logits of each row's last pass.
+        log_probability: of each row's best text at its last pass.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        context: Any,
+        drafts: Sequence[Draft],
+        process: Process,
+        generator: torch.Generator,
+        number: int,
+        on_pass: OnPass | None,
+    ) -> None:
+        self.denoiser, self.context, self.drafts = denoiser, context, drafts
+        self.process, self.generator = process, generator
+        self.number, self.on_pass = number, on_pass
+        self.shape = (len(drafts), denoiser.canvas_length)
+        self.canvas = self._noise()
+        self.best = torch.full(self.shape, denoiser.vocabulary.filler_id, device=denoiser.device)
+        self.is_first_pass = True
+        self.conditioning: Tensor | None = None
+        self.log_probability = [0.0] * len(drafts)
+        self.unchanged = [0] * len(drafts)
+        self.is_settled = [draft.is_done for draft in drafts]
+
+    def run(self) -> None:
+        for passes_left in range(self.process.max_passes, 0, -1):
+            start = _now(self.canvas.device)
+            logits = self._logits()
+            between = _now(logits.device)
+            active = [draft for draft, settled in zip(self.drafts, self.is_settled, strict=True) if not settled]
+            self._refine(logits, passes_left)
+            end = _now(logits.device)
+            for draft in active:
+                draft.seconds_model += between - start
+                draft.seconds_constraint += end - between
+            if all(self.is_settled):
+                return
+
+    def commit(self) -> None:
+        """Appends the best canvas of each row to its draft, cut at the end token and at the last allowed one."""
+        end_ids = set(self.denoiser.vocabulary.end_ids)
+        for row, draft in enumerate(self.drafts):
+            if draft.is_done:
+                continue
+            ids = self.best[row].tolist()[: draft.max_new_tokens - len(draft.ids)]
+            end = next((i for i, token in enumerate(ids) if token in end_ids), None)
+            kept = ids[:end]
+            if draft.automaton is not None:
+                draft.state = draft.automaton.advance(draft.state, ids if end is None else ids[: end + 1])
+            draft.ids += kept
+            draft.is_ended = end is not None
+            draft.probabilities += self._probabilities(row, kept)
+            draft.log_probability += self.log_probability[row]
+
+    def _noise(self) -> Tensor:
+        return self.denoiser.noise.fill(self.shape, self.generator, self.denoiser.device)
+
+    def _logits(self) -> Tensor:
+        logits = self.denoiser.logits(self.context, self.canvas, self.conditioning)
+        expected = (*self.shape, self.denoiser.width)
+        if logits.shape != expected:
+            raise ModelError(f"the model gave logits {list(logits.shape)}; expected {list(expected)}")
+        return logits
+
+    def _refine(self, logits: Tensor, passes_left: int) -> None:
+        """One pass: every row that is not settled gets a new canvas, best text and conditioning."""
+        temperature = self.process.temperature.at(passes_left, self.process.max_passes)
+        if self.conditioning is None:
+            self.conditioning = torch.zeros_like(logits, dtype=torch.float32)
+        is_active = torch.tensor([not settled for settled in self.is_settled], device=logits.device)
+        groups = [_Group(rows, self._posterior(logits[rows], rows, temperature)) for rows in self._rows()]
+        proposal, best = self.canvas.clone(), self.best.clone()
+        entropy = torch.zeros(self.shape, dtype=torch.float64, device=logits.device)
+        for group in groups:
+            proposal[group.rows] = group.posterior.sample(self.generator)
+            best[group.rows] = group.posterior.map()
+            entropy[group.rows] = group.posterior.entropy().double()
+            self._condition(self.conditioning[group.rows], group.posterior, is_active[group.rows])
+        is_accepted = self.process.acceptance.accept(entropy)
+        renoised = torch.where(is_accepted, proposal, self._noise())
+        self.canvas = torch.where(is_active[:, None], renoised, self.canvas)
+        best = torch.where(is_active[:, None], best, self.best)
+        for group in groups:
+            self._settle(group, best, entropy, is_accepted, is_last=passes_left == 1)
+        self.best, self.is_first_pass = best, False
+
+    def _condition(self, target: Tensor, posterior: CanvasPosterior | FreePosterior, is_active: Tensor) -> None:
+        """Writes the conditioned logits of the rows that are not settled."""
+        if is_active.all():
+            posterior.log_marginals(target)
+        else:
+            target[is_active] = posterior.log_marginals()[is_active]
+
+    def _rows(self) -> list[slice]:
+        """Runs of neighbouring unsettled rows under one automaton.
+
+        Unconstrained rows stay in when they are settled, as in the stock sampler: so a batch uses
+        up the same random numbers.
+        """
+        runs: list[slice] = []
+        for row, draft in enumerate(self.drafts):
+            if self.is_settled[row] and draft.automaton is not None:
+                continue
+            if runs and runs[-1].stop == row and self.drafts[row - 1].automaton is draft.automaton:
+                runs[-1] = slice(runs[-1].start, row + 1)
+            else:
+                runs.append(slice(row, row + 1))
+        return runs
+
+    def _posterior(self, logits: Tensor, rows: slice, temperature: float) -> CanvasPosterior | FreePosterior:
+        drafts = self.drafts[rows]
+        automaton = drafts[0].automaton
+        if automaton is None:
+            return FreePosterior(logits, temperature)
+        behind = (self.number + 1) * self.denoiser.canvas_length
+        return automaton.posterior(
+            logits,
+            state=[draft.state for draft in drafts],
+            budget=[draft.max_new_tokens - behind for draft in drafts],
+            temperature=temperature,
+        )
+
+    def _settle(self, group: _Group, best: Tensor, entropy: Tensor, is_accepted: Tensor, *, is_last: bool) -> None:
+        """Records the pass for the rows of a group, and marks those that need no further one."""
+        rows, posterior = group.rows, group.posterior
+        is_open, log_z = posterior.undetermined(), posterior.log_z
+        finished = []
+        for row in range(rows.start, rows.stop):
+            if self.is_settled[row]:
+                continue
+            open_entropy = entropy[row][is_open[row - rows.start]]
+            mean_entropy = float(open_entropy.mean()) if len(open_entropy) else 0.0
+            is_same = not self.is_first_pass and torch.equal(best[row], self.best[row])
+            self.unchanged[row] = self.unchanged[row] + 1 if is_same else 0
+            self.is_settled[row] = self.process.stopping.is_settled(self.unchanged[row], mean_entropy)
+            if self.is_settled[row] or is_last:
+                finished.append(row)
+            self._record(
+                row,
+                PassRecord(
+                    canvas=self.number,
+                    number=1 + sum(record.canvas == self.number for record in self.drafts[row].records),
+                    text=self._text(row, best[row]),
+                    undetermined=len(open_entropy),
+                    mean_entropy=mean_entropy,
+                    log_z=float(log_z[row - rows.start]),
+                    accepted=int(is_accepted[row].sum()),
+                ),
+            )
+        if finished:
+            log_prob = posterior.log_prob(best[rows])
+            for row in finished:
+                self.log_probability[row] = float(log_prob[row - rows.start])
+
+    def _record(self, row: int, record: PassRecord) -> None:
+        self.drafts[row].records.append(record)
+        if self.on_pass is not None:
+            self.on_pass(row, record)
+
+    def _text(self, row: int, best: Tensor) -> str:
+        vocabulary = self.denoiser.vocabulary
+        ids = [token for token in self.drafts[row].ids + best.tolist() if token < len(vocabulary)]
+        return vocabulary.decode(ids).decode(errors="replace")
+
+    def _probabilities(self, row: int, ids: list[int]) -> list[float]:
+        """The marginal probability of each of a finished canvas's first tokens."""
+        if self.conditioning is None or not ids:
+            return []
+        log_q = self.conditioning[row, : len(ids)]
+        picked = log_q.gather(-1, torch.tensor(ids, device=log_q.device)[:, None]).squeeze(-1)
+        return [min(float(p), 1.0) for p in (picked - log_q.logsumexp(-1)).exp()]
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once the device has done its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

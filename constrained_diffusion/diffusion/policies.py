@@ -1,0 +1,124 @@
+"""The decisions of the refinement loop, each a frozen policy with one method."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from constrained_diffusion.checking import real_number, whole_number
+from constrained_diffusion.errors import ModelError
+
+
+class TemperatureSchedule(ABC):
+    """What the logits are divided by at each pass."""
+
+    @abstractmethod
+    def at(self, passes_left: int, max_passes: int) -> float:
+        """The temperature with ``passes_left`` passes to go, this one included."""
+
+
+@final
+@dataclass(frozen=True)
+class LinearTemperature(TemperatureSchedule):
+    """Falls from near ``highest`` at the first pass to near ``lowest`` at the last; DiffusionGemma's own schedule."""
+
+    highest: float = 0.8
+    lowest: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name in ("lowest", "highest"):
+            real_number(getattr(self, name), f"the {name} temperature", ModelError, least=1e-6, most=1e6)
+        if self.lowest > self.highest:
+            raise ModelError(f"temperatures fall from {self.highest} to {self.lowest}; expected lowest <= highest")
+
+    def at(self, passes_left: int, max_passes: int) -> float:
+        return self.lowest + (self.highest - self.lowest) * (passes_left / max_passes)
+
+
+@final
+@dataclass(frozen=True)
+class ConstantTemperature(TemperatureSchedule):
+    """The same temperature at every pass."""
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        real_number(self.temperature, "temperature", ModelError, least=1e-6, most=1e6)
+
+    def at(self, passes_left: int, max_passes: int) -> float:
+        return self.temperature
+
+
+class Acceptance(ABC):
+    """Which proposed tokens stay on the canvas."""
+
+    @abstractmethod
+    def accept(self, entropy: Tensor) -> Tensor:
+        """bool [B, L] from the entropy of each position, [B, L] in nats."""
+
+
+@final
+@dataclass(frozen=True)
+class EntropyBound(Acceptance):
+    """Accepts the most certain positions as long as the entropy of those before stays within ``bound`` nats.
+
+    The sum bounds the joint mutual information of the accepted tokens (arXiv:2505.24857).
+    """
+
+    bound: float = 0.1
+
+    def __post_init__(self) -> None:
+        real_number(self.bound, "the entropy bound in nats", ModelError, least=0, most=float("inf"))
+
+    def accept(self, entropy: Tensor) -> Tensor:
+        ordered, order = torch.sort(entropy, dim=-1)
+        is_within = torch.cumsum(ordered, dim=-1) - ordered <= self.bound
+        return torch.zeros_like(is_within).scatter(-1, order, is_within)
+
+
+class Stopping(ABC):
+    """When a canvas needs no further pass."""
+
+    @abstractmethod
+    def is_settled(self, unchanged_passes: int, mean_entropy: float) -> bool:
+        """Whether to stop, given how many passes the best canvas has stayed as it is.
+
+        ``mean_entropy`` is taken over the positions that the constraint leaves open, in nats.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class StableAndConfident(Stopping):
+    """Stops once the best canvas has not changed for some passes and the open positions are certain."""
+
+    unchanged_passes: int = 1
+    max_entropy: float = 0.005
+
+    def is_settled(self, unchanged_passes: int, mean_entropy: float) -> bool:
+        return unchanged_passes >= self.unchanged_passes and mean_entropy < self.max_entropy
+
+
+@final
+@dataclass(frozen=True)
+class NeverStop(Stopping):
+    """Runs every pass."""
+
+    def is_settled(self, unchanged_passes: int, mean_entropy: float) -> bool:
+        return False
+
+
+@final
+@dataclass(frozen=True)
+class Process:
+    """How a canvas is refined; the defaults are DiffusionGemma's."""
+
+    max_passes: int = 48
+    temperature: TemperatureSchedule = LinearTemperature()
+    acceptance: Acceptance = EntropyBound()
+    stopping: Stopping = StableAndConfident()
+
+    def __post_init__(self) -> None:
+        whole_number(self.max_passes, "max_passes", ModelError, least=1)

@@ -1,0 +1,1 @@
+"""What the logits say, given the constraint: exact inference for one pass over the canvas."""

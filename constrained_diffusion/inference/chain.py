@@ -1,0 +1,306 @@
+"""Inference on a chain: one recursion over the edges of an automaton, the semiring is a parameter.
+
+Weights come as logarithms, -inf is a true zero. The recursion itself runs on extended floats, a
+mantissa times a power of two with a 64-bit exponent: they can neither overflow nor underflow,
+and cost no exponential per edge. Shapes: L positions, C token classes, N + 1 states (the last is
+the tail behind the end of the text), E edges.
+"""
+
+import numpy as np
+from numba import njit
+
+LOG, MAX = 0, 1
+"""Semirings: sums of products, and greatest products."""
+
+_SAFE = 1e-280
+"""A sum of exponentials above this has lost nothing to underflow."""
+
+
+_ZERO = -(2**60)
+"""The exponent of zero."""
+_LEAST = -float(2**50)
+"""Exponents stop here, so that sums of a canvas stay within 64 bits."""
+_POWERS = np.append(2.0 ** -np.arange(63.0), 0.0)
+"""2 ** -k; what is 63 binary places below the greatest term of a sum is lost in double precision."""
+
+
+@njit(cache=True, nogil=True)
+def log_sum(values, n, semiring):
+    """The semiring's sum of logarithms ``values[:n]``."""
+    top = -np.inf
+    for i in range(n):
+        if values[i] > top:
+            top = values[i]
+    if semiring == MAX or top == -np.inf or n == 1:
+        return top
+    total = 0.0
+    for i in range(n):
+        total += np.exp(values[i] - top)
+    return top + np.log(total)
+
+
+@njit(cache=True, nogil=True)
+def extended(log_weights):
+    """Logarithms as extended floats: mantissa in [1, 2), and exponent int64; the same shape."""
+    rows, columns = log_weights.shape
+    mantissa = np.zeros((rows, columns))
+    exponent = np.full((rows, columns), _ZERO, np.int64)
+    for i in range(rows):
+        for j in range(columns):
+            if log_weights[i, j] > -np.inf:
+                binary = max(log_weights[i, j] / np.log(2.0), _LEAST)
+                whole = np.floor(binary)
+                exponent[i, j] = np.int64(whole)
+                mantissa[i, j] = np.exp((binary - whole) * np.log(2.0))
+    return mantissa, exponent
+
+
+@njit(cache=True, nogil=True)
+def log_of(mantissa, exponent):
+    """The logarithm of an extended float."""
+    return np.log(mantissa) + exponent * np.log(2.0) if mantissa > 0.0 else -np.inf
+
+
+@njit(cache=True, nogil=True)
+def label_weights(class_weight, label_begin, label_class, semiring):
+    """float64 [L, labels]: the sum of the class weights of each label; label 0 stands for any token."""
+    length, n_classes = class_weight.shape
+    n_labels = len(label_begin) - 1
+    out = np.empty((length, n_labels))
+    linear = np.empty(n_classes)
+    largest = 0
+    for j in range(n_labels):
+        largest = max(largest, label_begin[j + 1] - label_begin[j])
+    values = np.empty(largest)
+    for i in range(length):
+        top = np.max(class_weight[i])
+        for c in range(n_classes):
+            linear[c] = np.exp(class_weight[i, c] - top) if top > -np.inf else 0.0
+        out[i, 0] = 0.0
+        for j in range(1, n_labels):
+            begin, end = label_begin[j], label_begin[j + 1]
+            total = 0.0
+            if semiring == LOG:
+                for k in range(begin, end):
+                    total += linear[label_class[k]]
+            if total > _SAFE:
+                out[i, j] = top + np.log(total)
+            else:
+                for k in range(begin, end):
+                    values[k - begin] = class_weight[i, label_class[k]]
+                out[i, j] = log_sum(values, end - begin, semiring)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def earliest_positions(edge_begin, edge_target, start):
+    """int32 [N + 1]: the least number of tokens from ``start`` to each state."""
+    n = len(edge_begin) - 1
+    earliest = np.full(n, 2**30, np.int32)
+    queue = np.empty(n, np.int32)
+    earliest[start] = 0
+    queue[0] = start
+    count = 1
+    i = 0
+    while i < count:
+        state = queue[i]
+        for e in range(edge_begin[state], edge_begin[state + 1]):
+            if earliest[edge_target[e]] == 2**30:
+                earliest[edge_target[e]] = earliest[state] + 1
+                queue[count] = edge_target[e]
+                count += 1
+        i += 1
+    return earliest
+
+
+@njit(cache=True, nogil=True)
+def messages(label_m, label_e, begin, neighbour, label, distance, earliest, budget, start, is_forward, semiring):
+    """Extended floats [L + 1, N + 1]: the weight of all ways from the start to, or from there to the end of,
+    each position and state.
+
+    Edges are grouped by the state whose message they make: by target forwards, by source backwards.
+    A state counts at position i only if the start reaches it in i tokens, and if its shortest
+    completion fits into what is left of the canvas and of the budget behind it.
+    """
+    length = len(label_m)
+    n = len(distance)
+    tail = n - 1
+    mantissa = np.zeros((length + 1, n))
+    exponent = np.full((length + 1, n), _ZERO, np.int64)
+    most = 0
+    for s in range(n):
+        most = max(most, begin[s + 1] - begin[s])
+        if not is_forward and (s == tail or distance[s] <= budget):
+            mantissa[length, s] = 1.0
+            exponent[length, s] = 0
+    if is_forward:
+        mantissa[0, start] = 1.0
+        exponent[0, start] = 0
+    terms = np.empty(most)
+    places = np.empty(most, np.int64)
+    for step in range(length):
+        # The token at ``i`` leads from the messages at ``before`` to those at ``here``.
+        i = step if is_forward else length - 1 - step
+        here, before = (i + 1, i) if is_forward else (i, i + 1)
+        for s in range(n):
+            if earliest[s] > here or (s != tail and distance[s] > length + budget - here):
+                continue
+            count = 0
+            top = np.int64(_ZERO)
+            for e in range(begin[s], begin[s + 1]):
+                term = label_m[i, label[e]] * mantissa[before, neighbour[e]]
+                if term > 0.0:
+                    terms[count] = term
+                    places[count] = label_e[i, label[e]] + exponent[before, neighbour[e]]
+                    top = max(top, places[count])
+                    count += 1
+            if count:
+                mantissa[here, s], exponent[here, s] = _combined(terms, places, count, top, semiring)
+    return mantissa, exponent
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _combined(terms, places, count, top, semiring):
+    """The semiring's sum of extended floats whose greatest exponent is ``top``, mantissa in [1, 2)."""
+    total = 0.0
+    for k in range(count):
+        term = terms[k] * _POWERS[min(top - places[k], 63)]
+        total = total + term if semiring == LOG else max(total, term)
+    while total >= 2.0:
+        total *= 0.5
+        top += 1
+    return total, top
+
+
+@njit(cache=True, nogil=True)
+def label_marginals(first, last, label_begin, source, target, forward_m, forward_e, backward_m, backward_e, log_z, out):
+    """Fills float64 [L, labels] for some positions: log of the posterior of a label per unit of its weight.
+
+    ``source`` and ``target`` are those of the edges, grouped by label.
+    """
+    n_labels = len(label_begin) - 1
+    terms = np.empty(len(source))
+    places = np.empty(len(source), np.int64)
+    for i in range(first, last):
+        for j in range(n_labels):
+            count = 0
+            top = np.int64(_ZERO)
+            for e in range(label_begin[j], label_begin[j + 1]):
+                term = forward_m[i, source[e]] * backward_m[i + 1, target[e]]
+                if term > 0.0:
+                    terms[count] = term
+                    places[count] = forward_e[i, source[e]] + backward_e[i + 1, target[e]]
+                    top = max(top, places[count])
+                    count += 1
+            out[i, j] = -np.inf
+            if count:
+                total, top = _combined(terms, places, count, top, LOG)
+                out[i, j] = log_of(total, top) - log_z
+
+
+@njit(cache=True, nogil=True)
+def class_marginals(passed, label_begin, label_class, n_classes):
+    """float64 [L, C]: what each class's weight is multiplied by; label 0 multiplies every class."""
+    length, n_labels = passed.shape
+    out = np.empty((length, n_classes))
+    linear = np.empty(n_classes)
+    tops = np.empty(n_classes)
+    for i in range(length):
+        top = np.max(passed[i])
+        linear[:] = np.exp(passed[i, 0] - top) if passed[i, 0] > -np.inf else 0.0
+        for j in range(1, n_labels):
+            if passed[i, j] > -np.inf:
+                share = np.exp(passed[i, j] - top)
+                for k in range(label_begin[j], label_begin[j + 1]):
+                    linear[label_class[k]] += share
+        is_exact = True
+        for c in range(n_classes):
+            is_exact = is_exact and linear[c] > _SAFE
+            out[i, c] = top + np.log(linear[c]) if linear[c] > 0 else -np.inf
+        if is_exact:
+            continue
+        tops[:] = passed[i, 0]
+        for j in range(1, n_labels):
+            for k in range(label_begin[j], label_begin[j + 1]):
+                tops[label_class[k]] = max(tops[label_class[k]], passed[i, j])
+        for c in range(n_classes):
+            if linear[c] <= _SAFE:
+                linear[c] = np.exp(passed[i, 0] - tops[c]) if passed[i, 0] > -np.inf else 0.0
+            else:
+                linear[c] = np.nan
+        for j in range(1, n_labels):
+            if passed[i, j] > -np.inf:
+                for k in range(label_begin[j], label_begin[j + 1]):
+                    linear[label_class[k]] += np.exp(passed[i, j] - tops[label_class[k]])
+        for c in range(n_classes):
+            if linear[c] > 0:
+                out[i, c] = tops[c] + np.log(linear[c])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _choose(values, n, uniform):
+    """An index drawn in proportion to ``exp(values[:n])``."""
+    top = np.max(values[:n])
+    total = 0.0
+    for k in range(n):
+        total += np.exp(values[k] - top)
+    goal = uniform * total
+    last = -1
+    for k in range(n):
+        share = np.exp(values[k] - top)
+        if share > 0.0:
+            last = k
+            goal -= share
+            if goal < 0.0:
+                break
+    return last
+
+
+@njit(cache=True, nogil=True)
+def path(
+    label_weight,
+    class_weight,
+    edge_begin,
+    edge_target,
+    edge_label,
+    label_begin,
+    label_class,
+    start,
+    message_m,
+    message_e,
+    uniforms,
+):
+    """int32 [L]: the class at each position of one path, or -1 in the tail. Label and class weights are logarithms.
+
+    With ``uniforms`` [L, 2] the path is drawn from the posterior of LOG messages; with an empty
+    array it is the best path of MAX messages (ties go to the first edge and class).
+    """
+    length = len(label_weight)
+    n = message_m.shape[1]
+    is_sample = len(uniforms) > 0
+    most = n
+    for s in range(n):
+        most = max(most, edge_begin[s + 1] - edge_begin[s])
+    for j in range(len(label_begin) - 1):
+        most = max(most, label_begin[j + 1] - label_begin[j])
+    values = np.empty(most)
+    out = np.full(length, -1, np.int32)
+    state = start
+    for i in range(length):
+        if state == n - 1:
+            break
+        begin, end = edge_begin[state], edge_begin[state + 1]
+        for e in range(begin, end):
+            target = edge_target[e]
+            ahead = log_of(message_m[i + 1, target], message_e[i + 1, target])
+            values[e - begin] = label_weight[i, edge_label[e]] + ahead
+        chosen = _choose(values, end - begin, uniforms[i, 0]) if is_sample else np.argmax(values[: end - begin])
+        label = edge_label[begin + chosen]
+        state = edge_target[begin + chosen]
+        begin, end = label_begin[label], label_begin[label + 1]
+        for k in range(begin, end):
+            values[k - begin] = class_weight[i, label_class[k]]
+        chosen = _choose(values, end - begin, uniforms[i, 1]) if is_sample else np.argmax(values[: end - begin])
+        out[i] = label_class[begin + chosen]
+    return out

@@ -1,0 +1,404 @@
+"""Exact inference for one pass: the logits of canvases, given a constraint.
+
+The model gives independent distributions p_i, one per position. The posterior is
+P(x) proportional to prod_i p_i(x_i) over the token strings x whose text is in the language.
+"Exact" means exact for this factorised prediction, not for the model's trajectory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from constrained_diffusion.errors import InfeasibleError, ModelError
+from constrained_diffusion.inference import chain
+from constrained_diffusion.inference.rows import ClassTable, Rows, in_parallel, run_all
+
+if TYPE_CHECKING:
+    from constrained_diffusion.automata.lifting import GroupedEdges
+    from constrained_diffusion.automata.token_automaton import TokenAutomaton
+
+FREE: Final = -1
+"""In ``pins``: the position is not pinned."""
+
+
+@dataclass(frozen=True)
+class CanvasRequest:
+    """One canvas: the state before it, the tokens that may follow it, and its pins, int64 [L]."""
+
+    state: int
+    budget: int
+    pins: NDArray[np.int64]
+
+
+@final
+class CanvasPosterior:
+    """The posterior over the texts on one canvas, or independently on each of a batch of canvases.
+
+    Made by ``TokenAutomaton.posterior``. Behind the end token lies the tail: its tokens are free
+    and unscored. A pinned position counts with weight 1 for its token and 0 for every other.
+    """
+
+    def __init__(
+        self, automaton: TokenAutomaton, rows: Rows, requests: list[CanvasRequest], length: int, is_batch: bool
+    ) -> None:
+        self._automaton = automaton
+        self._rows = rows
+        self._length = length
+        self._is_batch = is_batch
+        self._pins = np.concatenate([request.pins for request in requests])
+        self._table = _with_pins(rows.reduce(), self._pins, rows.class_of)
+        _check_rows(self._table.row_norm, self._pins, length)
+        self._canvases = [
+            _Canvas(automaton, self._table, request, i * length, length) for i, request in enumerate(requests)
+        ]
+        self._factor: NDArray[np.float64] | None = None
+        tasks = [
+            task for canvas in self._canvases for task in (canvas.infer_back, canvas.infer_best, canvas.infer_ahead)
+        ]
+        run_all(tasks)
+        for canvas in self._canvases:
+            canvas.check_feasible()
+
+    def _shaped(self, values: NDArray[np.generic] | list[float]) -> Tensor:
+        tensor = torch.as_tensor(np.asarray(values)).reshape(len(self._canvases), -1)
+        tensor = tensor.to(self._rows.logits.device)
+        return tensor if self._is_batch else tensor[0]
+
+    @property
+    def log_z(self) -> Tensor:
+        """Log of the probability that independent draws from the p_i are a valid canvas; float64 [] or [B], in nats."""
+        return self._shaped([canvas.log_z for canvas in self._canvases])[..., 0]
+
+    def map(self) -> Tensor:
+        """The most probable text, int64 [L] or [B, L]: behind its end token only padding.
+
+        Ties go to the first edge of the automaton and the least token id.
+        """
+        return self._shaped(np.concatenate([canvas.map_ids for canvas in self._canvases]))
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A joint draw from the posterior, int64 [L] or [B, L]; tail positions are drawn from the p_i."""
+        place = generator.device if generator is not None else torch.device("cpu")
+        shape = (len(self._pins), 3)
+        uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=place).cpu().numpy()
+        wanted = np.concatenate([canvas.sampled_classes(uniforms) for canvas in self._canvases])
+        drawn = self._rows.draw(wanted, self._table.best, uniforms[:, 2].copy())
+        return self._shaped(np.where(self._pins >= 0, self._pins, drawn))
+
+    def log_marginals(self, out: Tensor | None = None) -> Tensor:
+        """Log of the posterior probability of each token at each position, float32 [L, V] or [B, L, V].
+
+        ``out`` is an optional contiguous tensor of that shape to write into, on the device of the logits.
+        """
+        shape = (len(self._canvases), self._length, -1) if self._is_batch else (self._length, -1)
+        target = None if out is None else self._checked_out(out)
+        pinned = np.flatnonzero(self._pins >= 0)
+        flat = self._rows.condition(self._table, self._log_factor, target)
+        if len(pinned):
+            flat[torch.as_tensor(pinned)] = -torch.inf
+            flat[torch.as_tensor(pinned), torch.as_tensor(self._pins[pinned])] = 0.0
+        return flat.view(shape)
+
+    def _checked_out(self, out: Tensor) -> Tensor:
+        flat, width = self._rows.logits.shape
+        expected = [len(self._canvases), self._length, width][not self._is_batch :]
+        is_fit = list(out.shape) == expected and out.dtype == torch.float32 and out.is_contiguous()
+        if not is_fit or out.device != self._rows.logits.device:
+            raise ModelError(
+                f"out is {out.dtype} {list(out.shape)} on {out.device}; expected a contiguous float32 tensor "
+                f"{expected} on {self._rows.logits.device}"
+            )
+        return out.view(flat, width)
+
+    def entropy(self) -> Tensor:
+        """Entropy of the marginal at each position, float64 [L] or [B, L], in nats."""
+        log_q = self._table.log_sum + self._log_factor
+        q = np.exp(log_q)
+        terms = np.where(q > 0, q * (self._table.entropy - np.where(q > 0, log_q, 0.0)), 0.0)
+        return self._shaped(np.maximum(terms.sum(-1), 0.0))
+
+    def undetermined(self) -> Tensor:
+        """Positions that the constraint leaves open: bool [L] or [B, L].
+
+        A position is determined if it is pinned, if only one token can stand there, or if it lies
+        behind the end of the most probable text.
+        """
+        sizes = self._automaton.class_sizes(len(self._rows.class_of))
+        choices = np.where(self._table.log_sum + self._log_factor > -np.inf, sizes, 0).sum(-1)
+        inside = np.concatenate([np.arange(self._length) < canvas.map_length for canvas in self._canvases])
+        return self._shaped((choices > 1) & inside & (self._pins < 0))
+
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Log posterior probability of the text on a canvas of ids [L] or [B, L]; its tail does not count.
+
+        -inf if the text is not in the language; float64 [] or [B].
+        """
+        expected = [len(self._canvases), self._length][not self._is_batch :]
+        if not isinstance(ids, Tensor) or list(ids.shape) != expected or ids.is_floating_point():
+            met = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+            raise ModelError(f"ids are {met}; expected an integer tensor {expected}")
+        rows = ids.detach().cpu().numpy().reshape(len(self._canvases), self._length)
+        values = [self._text_log_prob(canvas, row) for canvas, row in zip(self._canvases, rows, strict=True)]
+        return self._shaped(values)[..., 0]
+
+    def _text_log_prob(self, canvas: _Canvas, ids: NDArray[np.int64]) -> float:
+        length = canvas.valid_length(ids)
+        if length is None:
+            return -np.inf
+        rows = np.arange(length) + canvas.offset
+        free = self._pins[rows] < 0
+        if np.any(~free & (self._pins[rows] != ids[:length])):
+            return -np.inf
+        scores = self._rows.log_probabilities(self._table, rows[free], ids[:length][free])
+        return min(float(scores.sum() - canvas.log_z), 0.0)
+
+    @property
+    def _log_factor(self) -> NDArray[np.float64]:
+        """What the constraint multiplies each class's weight by, float64 [rows, C]."""
+        if self._factor is None:
+            self._factor = np.concatenate([canvas.class_factor() for canvas in self._canvases])
+        return self._factor
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """Messages as extended floats [L + 1, N + 1]: ``mantissa * 2 ** exponent``."""
+
+    mantissa: NDArray[np.float64]
+    exponent: NDArray[np.int64]
+
+    def log_at_start(self, state: int) -> float:
+        """The logarithm of the whole weight from a state at the first position."""
+        return float(chain.log_of(self.mantissa[0, state], self.exponent[0, state]))
+
+
+class _Canvas:
+    """The chain of one canvas.
+
+    Three recursions, independent of each other: the weight behind each position and state (for
+    log Z and samples), the weight ahead of it (for marginals), and the best text.
+    """
+
+    back: Messages
+    ahead: Messages
+    map_classes: NDArray[np.int32]
+    """The class at each position of the best text, -1 in the tail; int32 [L]."""
+
+    def __init__(
+        self, automaton: TokenAutomaton, table: ClassTable, request: CanvasRequest, offset: int, length: int
+    ) -> None:
+        self.automaton = automaton
+        self.request = request
+        self.offset = offset
+        self.length = length
+        part = slice(offset, offset + length)
+        self.log_sum, self.log_max, self.best = table.log_sum[part], table.log_max[part], table.best[part]
+        self.log_labels = self.label_weights(self.log_sum, chain.LOG)
+
+    def label_weights(self, class_weight: NDArray[np.float64], semiring: int) -> NDArray[np.float64]:
+        lifted = self.automaton.lifted
+        return np.asarray(chain.label_weights(class_weight, lifted.label_begin, lifted.label_class, semiring))
+
+    def messages(
+        self, label_weight: NDArray[np.float64], edges: GroupedEdges, *, is_forward: bool, semiring: int
+    ) -> Messages:
+        mantissa, exponent = chain.messages(
+            *chain.extended(label_weight),
+            edges.begin,
+            edges.source if is_forward else edges.target,
+            edges.label,
+            self.automaton.lifted.distance,
+            self.automaton.earliest(self.request.state),
+            self.request.budget,
+            self.request.state,
+            is_forward,
+            semiring,
+        )
+        return Messages(mantissa, exponent)
+
+    def infer_back(self) -> None:
+        self.back = self.messages(self.log_labels, self.automaton.out_edges, is_forward=False, semiring=chain.LOG)
+
+    def infer_ahead(self) -> None:
+        self.ahead = self.messages(self.log_labels, self.automaton.in_edges, is_forward=True, semiring=chain.LOG)
+
+    def infer_best(self) -> None:
+        labels = self.label_weights(self.log_max, chain.MAX)
+        back = self.messages(labels, self.automaton.out_edges, is_forward=False, semiring=chain.MAX)
+        is_feasible = back.log_at_start(self.request.state) > -np.inf
+        in_tail = np.full(self.length, -1, np.int32)
+        self.map_classes = self.path(labels, self.log_max, back, np.empty((0, 2))) if is_feasible else in_tail
+
+    @property
+    def log_z(self) -> float:
+        return self.back.log_at_start(self.request.state)
+
+    def path(
+        self,
+        labels: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        message: Messages,
+        uniforms: NDArray[np.float64],
+    ) -> NDArray[np.int32]:
+        lifted = self.automaton.lifted
+        return np.asarray(
+            chain.path(
+                labels,
+                weights,
+                lifted.edge_begin,
+                lifted.edge_target,
+                lifted.edge_label,
+                lifted.label_begin,
+                lifted.label_class,
+                self.request.state,
+                message.mantissa,
+                message.exponent,
+                uniforms,
+            )
+        )
+
+    @property
+    def map_length(self) -> int:
+        """Tokens of the best text, its end token included."""
+        return int((self.map_classes >= 0).sum())
+
+    @property
+    def map_ids(self) -> NDArray[np.int64]:
+        in_tail = self.map_classes < 0
+        ids = self.best[np.arange(self.length), np.where(in_tail, 0, self.map_classes)].astype(np.int64)
+        filler = np.where(self.request.pins >= 0, self.request.pins, self.automaton.vocabulary.filler_id)
+        return np.where(in_tail, filler, ids)
+
+    def sampled_classes(self, uniforms: NDArray[np.float64]) -> NDArray[np.int32]:
+        part = uniforms[self.offset : self.offset + self.length, :2].copy()
+        return self.path(self.log_labels, self.log_sum, self.back, part)
+
+    def class_factor(self) -> NDArray[np.float64]:
+        """What the constraint multiplies each class's weight by at each position, as logarithms [L, C]."""
+        lifted, edges = self.automaton.lifted, self.automaton.label_edges
+        passed = np.empty_like(self.log_labels)
+
+        def work(first: int, last: int) -> None:
+            chain.label_marginals(
+                first,
+                last,
+                edges.begin,
+                edges.source,
+                edges.target,
+                self.ahead.mantissa,
+                self.ahead.exponent,
+                self.back.mantissa,
+                self.back.exponent,
+                self.log_z,
+                passed,
+            )
+
+        in_parallel(work, self.length)
+        return np.asarray(chain.class_marginals(passed, lifted.label_begin, lifted.label_class, self.log_sum.shape[1]))
+
+    def valid_length(self, ids: NDArray[np.int64]) -> int | None:
+        """Tokens of the text on a canvas, end token included; None if it is not in the language."""
+        state, tail = self.request.state, self.automaton.tail
+        if state == tail:
+            return 0
+        for position, token in enumerate(ids.tolist()):
+            state = self.automaton.step(state, token)
+            if state == tail:
+                return position + 1
+            if state < 0:
+                return None
+        return self.length if self.automaton.lifted.distance[state] <= self.request.budget else None
+
+    def check_feasible(self) -> None:
+        """
+        Raises:
+            InfeasibleError: no text can meet the request; the message says what is at fault.
+        """
+        if self.log_z > -np.inf:
+            return
+        needed = int(self.automaton.lifted.distance[self.request.state])
+        available = self.length + self.request.budget
+        if needed > available:
+            raise InfeasibleError(
+                f"the text needs at least {needed} tokens, its end token included, but only {max(available, 0)} are "
+                f"left; allow more tokens, or relax the constraint"
+            )
+        flat = np.where(self._allowed_by_pins(), 0.0, -np.inf)
+        labels = self.label_weights(flat, chain.LOG)
+        pinned = self.messages(labels, self.automaton.out_edges, is_forward=False, semiring=chain.MAX)
+        if pinned.log_at_start(self.request.state) == -np.inf:
+            raise InfeasibleError(self._pin_at_fault(flat))
+        position = self._last_reached(self.log_sum)
+        raise InfeasibleError(
+            f"the logits exclude every valid text: at position {position} each token that could continue one has a "
+            f"logit of -inf; give finite logits to the tokens the constraint needs"
+        )
+
+    def _allowed_by_pins(self) -> NDArray[np.bool_]:
+        allowed = np.ones(self.log_sum.shape, bool)
+        pinned = self.request.pins >= 0
+        allowed[pinned] = self.log_sum[pinned] > -np.inf
+        return allowed
+
+    def _last_reached(self, class_weight: NDArray[np.float64]) -> int:
+        """The first position that no text which fits the budget can pass with these class weights."""
+        lifted = self.automaton.lifted
+        labels = self.label_weights(class_weight, chain.LOG)
+        reached = np.zeros(len(lifted.distance), bool)
+        reached[self.request.state] = True
+        for position in range(self.length):
+            following = np.zeros_like(reached)
+            for state in np.flatnonzero(reached):
+                edges = slice(lifted.edge_begin[state], lifted.edge_begin[state + 1])
+                following[lifted.edge_target[edges][labels[position, lifted.edge_label[edges]] > -np.inf]] = True
+            left = self.length + self.request.budget - position - 1
+            following[:-1] &= lifted.distance[:-1] <= left
+            if not following.any():
+                return position
+            reached = following
+        return self.length - 1
+
+    def _pin_at_fault(self, flat: NDArray[np.float64]) -> str:
+        position = self._last_reached(flat)
+        pins = np.flatnonzero(self.request.pins[: position + 1] >= 0)
+        if not len(pins):
+            return "the constraint, the pins and the budget exclude each other; relax one of them"
+        token = int(self.request.pins[pins[-1]])
+        spelling = self.automaton.vocabulary.describe(token)
+        return (
+            f"the pinned tokens contradict the constraint: with token {token} ({spelling}) pinned at position "
+            f"{int(pins[-1])}, no valid text of the available length gets past position {position}"
+        )
+
+
+def _with_pins(table: ClassTable, pins: NDArray[np.int64], class_of: NDArray[np.generic]) -> ClassTable:
+    """The table with all weight of pinned rows on their token."""
+    pinned = np.flatnonzero(pins >= 0)
+    if not len(pinned):
+        return table
+    classes = class_of[pins[pinned]].astype(np.int64)
+    for weights in (table.log_sum, table.log_max):
+        weights[pinned] = -np.inf
+        weights[pinned, classes] = 0.0
+    table.best[pinned, classes] = pins[pinned]
+    table.entropy[pinned] = 0.0
+    table.row_norm[pinned] = 0.0
+    return table
+
+
+def _check_rows(row_norm: NDArray[np.float64], pins: NDArray[np.int64], length: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(row_norm))
+    if not len(bad):
+        return
+    canvas, position = divmod(int(bad[0]), length)
+    met = "only -inf" if row_norm[bad[0]] == -np.inf else "NaN or +inf"
+    raise ModelError(
+        f"the logits hold {met} at position {position} of canvas {canvas}; expected finite values or -inf, at least "
+        f"one of them finite"
+    )

@@ -1,0 +1,174 @@
+"""DiffusionGemma as a denoiser, on transformers' own modules and cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    DiffusionGemmaConfig,
+    DiffusionGemmaForBlockDiffusion,
+    PreTrainedTokenizerBase,
+)
+from transformers.cache_utils import Cache, DynamicCache
+
+from constrained_diffusion.automata.vocabulary import Vocabulary
+from constrained_diffusion.errors import ModelError
+from constrained_diffusion.models.denoiser import Denoiser, UniformNoise
+from constrained_diffusion.models.prompting import ChatPrompt, PlainPrompt, PromptFormat
+
+
+@dataclass(frozen=True)
+class GemmaContext:
+    """The cache of everything read, and which of its positions count, bool [B, S]."""
+
+    cache: Cache
+    attention_mask: Tensor
+
+
+@final
+class DiffusionGemmaDenoiser(Denoiser):
+    """Wraps ``DiffusionGemmaForBlockDiffusion``.
+
+    The prompt is read by the causal encoder into a cache; each pass is one run of the
+    bidirectional decoder over the canvas; a finished canvas is read by the encoder in turn.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionGemmaForBlockDiffusion,
+        tokenizer: PreTrainedTokenizerBase,
+        prompt_format: PromptFormat | None = None,
+    ) -> None:
+        text_config = model.config.get_text_config()
+        self.model = model.train(False)
+        self.tokenizer = tokenizer
+        self.vocabulary = Vocabulary.from_tokenizer(
+            tokenizer,
+            end_ids=_end_ids(model, tokenizer),
+            pad_id=_first(model.generation_config.pad_token_id, tokenizer.pad_token_id),
+        )
+        self.canvas_length = int(model.config.canvas_length or 256)
+        self.width = text_config.vocab_size
+        self.noise = UniformNoise(self.width)
+        self.prompt_format = prompt_format or _format_of(tokenizer)
+        self.device = model.device
+        self.max_length = text_config.max_position_embeddings
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> GemmaContext:
+        rows = [self.tokenizer.encode(prompt, add_special_tokens=not self._has_start(prompt)) for prompt in prompts]
+        longest = max(len(row) for row in rows)
+        if longest == 0:
+            raise ModelError("the prompt is empty and the tokenizer adds nothing to it; give at least one character")
+        if longest + self.canvas_length > self.max_length:
+            raise ModelError(
+                f"the prompt has {longest} tokens; with a canvas of {self.canvas_length} the model takes at most "
+                f"{self.max_length - self.canvas_length}. Shorten the prompt"
+            )
+        pad = self.vocabulary.filler_id
+        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in rows], device=self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        mask = torch.arange(longest, device=self.device)[None, :] >= longest - lengths[:, None]
+        cache = DynamicCache(config=self.model.config.get_text_config(decoder=True))
+        return self._read(GemmaContext(cache, mask[:, :0]), ids, mask)
+
+    def _has_start(self, prompt: str) -> bool:
+        """Whether a chat template has already written the start token."""
+        return bool(self.tokenizer.bos_token) and prompt.startswith(self.tokenizer.bos_token)
+
+    def _read(self, context: GemmaContext, ids: Tensor, mask: Tensor) -> GemmaContext:
+        seen = context.attention_mask.shape[1]
+        full = torch.cat([context.attention_mask, mask], dim=1)
+        positions = torch.arange(seen, full.shape[1], device=self.device)[None, :]
+        output = self.model.model.encoder(
+            input_ids=ids, attention_mask=full, past_key_values=context.cache, position_ids=positions
+        )
+        return GemmaContext(output.past_key_values, full)
+
+    @torch.no_grad()
+    def logits(self, context: GemmaContext, canvas: Tensor, self_conditioning: Tensor | None) -> Tensor:
+        seen = context.attention_mask.shape[1]
+        dtype = self.model.get_input_embeddings().weight.dtype
+        output = self.model(
+            past_key_values=context.cache,
+            decoder_input_ids=canvas,
+            self_conditioning_logits=None if self_conditioning is None else self_conditioning.to(dtype),
+            decoder_attention_mask=torch.nn.functional.pad(context.attention_mask, (0, canvas.shape[1]), value=True),
+            decoder_position_ids=torch.arange(seen, seen + canvas.shape[1], device=self.device)[None, :],
+        )
+        logits: Tensor = output.logits
+        return logits
+
+    @torch.no_grad()
+    def commit(self, context: GemmaContext, canvas: Tensor) -> GemmaContext:
+        return self._read(context, canvas, torch.ones_like(canvas, dtype=torch.bool))
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _end_ids(model: DiffusionGemmaForBlockDiffusion, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    """The end ids of the checkpoint's generation settings, and the tokenizer's own."""
+    configured = _first(model.generation_config.eos_token_id, model.config.get_text_config().eos_token_id)
+    if configured is None:
+        return None
+    ids = [configured] if isinstance(configured, int) else list(configured)
+    own = tokenizer.eos_token_id
+    return sorted({*ids, *([own] if isinstance(own, int) else [])})
+
+
+def _format_of(tokenizer: PreTrainedTokenizerBase) -> PromptFormat:
+    if not tokenizer.chat_template:
+        return PlainPrompt()
+    return ChatPrompt(
+        lambda messages: str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    )
+
+
+def load_diffusion_gemma(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    device_map: Any = None,
+    prompt_format: PromptFormat | None = None,
+) -> DiffusionGemmaDenoiser:
+    """Loads a checkpoint and its tokenizer from a folder or from the hub.
+
+    Raises:
+        ModelError: there is no such checkpoint, or it is not a DiffusionGemma.
+    """
+    if device is not None and device_map is not None:
+        raise ModelError(f"both device={device!r} and device_map={device_map!r} are given; give one")
+    try:
+        _check_kind(AutoConfig.from_pretrained(name_or_path).model_type)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        model = DiffusionGemmaForBlockDiffusion.from_pretrained(
+            name_or_path, dtype=dtype if dtype is not None else "auto", device_map=device_map
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"cannot load a DiffusionGemma checkpoint from {str(name_or_path)!r}: {error}") from error
+    if device is not None:
+        _move(model, device)
+    return DiffusionGemmaDenoiser(model, tokenizer, prompt_format)
+
+
+def _check_kind(model_type: str) -> None:
+    """Keeps transformers from filling this architecture with another one's weights."""
+    expected = DiffusionGemmaConfig.model_type
+    if model_type != expected:
+        raise ModelError(f"the checkpoint is of type {model_type!r}, expected {expected!r}")
+
+
+def _move(model: DiffusionGemmaForBlockDiffusion, device: str | torch.device) -> None:
+    try:
+        model.to(torch.device(device))  # type: ignore[arg-type]
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"cannot put the model on device {str(device)!r}: {str(error).partition('.')[0]}") from error
