@@ -27,7 +27,7 @@ from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.expressions import compile_expression
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
-from constrained_diffusion.constraints.json_schema.document import pattern_content
+from constrained_diffusion.constraints.json_schema.contents import Content
 from constrained_diffusion.diffusion.generation import PassRecord
 from constrained_diffusion.diffusion.generator import Generator
 from constrained_diffusion.errors import (
@@ -320,7 +320,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
 
 @lru_cache(maxsize=64)
 def _pattern_automaton(pattern: str) -> ByteAutomaton:
-    return compile_expression(pattern_content(pattern), Limits())
+    return compile_expression(Content("pattern", pattern).expression, Limits())
 
 
 def _shortened(message: str) -> str:

@@ -17,8 +17,14 @@ class Limits:
 
     max_nfa_transitions: int = 3_000_000
     """Transitions of the automaton before it is made deterministic."""
+    max_schema_work: int = 10_000
+    """Steps of reading one JSON Schema; recursion is followed less far before this is given up."""
+    max_places: int = 1024
+    """Items, or sets of members, that one array or object of a JSON Schema may keep apart."""
     max_states: int = 200_000
     """States of a byte automaton, before and after minimisation."""
+    max_entries: int = 100_000_000
+    """Transitions of all automata made on the way, in their tables."""
     max_work: int = 20_000_000
     """Elementary steps of one subset construction or product."""
     max_edges: int = 20_000_000

@@ -201,21 +201,21 @@ def test_a_validator_beyond_the_schema():
         constraint.parse('{"value": 3}')
 
 
-def test_formats_of_types_are_noted():
+def test_formats_of_types_are_enforced():
     constraint = json_schema(datetime.date)
-    assert constraint.warnings == ("format 'date' is not enforced (at /format)",)
     assert constraint.parse('"2026-10-05"') == datetime.date(2026, 10, 5)
+    assert not constraint.matches('"soon"')
     with pytest.raises(ConstraintError):
         constraint.parse('"soon"')
 
 
-def test_types_that_cannot_be_enforced():
-    with pytest.raises(UnsupportedConstraint) as refusal:
-        json_schema(set[int])
-    assert refusal.value.construct == "uniqueItems"
-    assert json_schema(set[int], lenient=True).parse("[1, 1, 2]") == {1, 2}
-    with pytest.raises(UnsupportedConstraint, match="recursive"):
-        json_schema(Tree)
+def test_sets_and_recursive_types_are_bounded():
+    numbers = json_schema(set[int])
+    assert numbers.matches("[1, 2]")
+    assert not numbers.matches("[1, 1]")
+    assert numbers.bounds
+    tree = json_schema(Tree)
+    assert any("recursion" in bound for bound in tree.bounds)
 
 
 def test_types_without_a_schema():

@@ -99,7 +99,7 @@ class Intersection(Expression):
     parts: tuple[Expression, ...]
 
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
-        compiled = [compile_expression(part, nfa.limits) for part in self.parts]
+        compiled = [compile_expression(part, nfa.limits, meter=nfa.meter) for part in self.parts]
         compiled.sort(key=lambda dfa: dfa.num_states)
         result = compiled[0]
         for other in compiled[1:]:
@@ -116,7 +116,7 @@ class Difference(Expression):
     without: Expression
 
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
-        first, second = (compile_expression(part, nfa.limits) for part in (self.of, self.without))
+        first, second = (compile_expression(part, nfa.limits, meter=nfa.meter) for part in (self.of, self.without))
         Embedded(combine(first, second, is_difference=True, limits=nfa.limits)).add_to(nfa, enter, leave)
 
 
@@ -150,7 +150,7 @@ class WholeText(Expression):
     body: Expression
 
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
-        nfa.add_dfa(compile_expression(self.body, nfa.limits), enter, leave)
+        nfa.add_dfa(compile_expression(self.body, nfa.limits, meter=nfa.meter), enter, leave)
 
 
 TEXT_START: Final = Anchor(kernels.TEXT_START)
@@ -210,11 +210,33 @@ def any_text() -> Expression:
     return Embedded(compile_expression(Repetition(characters(ALL_CODE_POINTS)), Limits()))
 
 
-class NFA:
-    """A nondeterministic automaton with empty transitions, while it is built."""
+_LIST_COST: Final = 10
+"""What a transition in a list costs, in units of one in a table."""
+
+
+class Meter:
+    """Counts the transitions that are made for one constraint, its parts included."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.entries = 0
+
+    def count(self, transitions: int) -> None:
+        """
+        Raises:
+            LimitExceeded: there are more than ``limits.max_entries``.
+        """
+        self.entries += transitions
+        if self.entries > self.limits.max_entries:
+            raise LimitExceeded("max_entries", self.limits.max_entries, "the size of all automata of the constraint")
+
+
+class NFA:
+    """A nondeterministic automaton with empty transitions, while it is built."""
+
+    def __init__(self, limits: Limits, meter: Meter) -> None:
+        self.limits = limits
+        self.meter = meter
         self.num_states = 0
         self.sources: list[int] = []
         self.labels: list[int] = []
@@ -291,18 +313,30 @@ class NFA:
             )
 
 
-def compile_expression(expression: Expression, limits: Limits) -> ByteDFA:
+def compile_expression(
+    expression: Expression, limits: Limits, *, minimized_up_to: int | None = None, meter: Meter | None = None
+) -> ByteDFA:
     """The minimal automaton of the language.
+
+    Args:
+        meter: that of the whole which the expression is a part of.
+        minimized_up_to: an automaton of more states than this is left as it is: for a part of a larger one, which is
+            minimised at its end.
 
     Raises:
         LimitExceeded: the automaton grows beyond ``limits``.
     """
     if isinstance(expression, Embedded):
         return expression.dfa
-    nfa = NFA(limits)
+    nfa = NFA(limits, Meter(limits) if meter is None else meter)
     start, accept = nfa.new_state(), nfa.new_state()
     expression.add_to(nfa, start, accept)
-    return _minimized(*_determinized(nfa, start, accept))
+    nfa.meter.count(_LIST_COST * len(nfa.sources))
+    table, byte_class, accepting = _determinized(nfa, start, accept)
+    nfa.meter.count(table.size)
+    if minimized_up_to is not None and len(table) > minimized_up_to:
+        return ByteDFA(table, byte_class.astype(np.uint8), accepting)
+    return _minimized(table, byte_class, accepting)
 
 
 def combine(first: ByteDFA, second: ByteDFA, *, is_difference: bool, limits: Limits) -> ByteDFA:

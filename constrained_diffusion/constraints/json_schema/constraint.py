@@ -2,20 +2,28 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal, final, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
+from referencing import Registry
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.constraints.base import RegularConstraint
-from constrained_diffusion.constraints.json_schema.compiler import AdditionalProperties, Compiler, Style
+from constrained_diffusion.constraints.json_schema.compiler import (
+    AdditionalProperties,
+    Compiler,
+    Style,
+)
 from constrained_diffusion.constraints.json_schema.document import Document
 from constrained_diffusion.constraints.json_schema.layout import Whitespace
-from constrained_diffusion.errors import ConstraintError, InvalidConstraint, UnsupportedConstraint
+from constrained_diffusion.constraints.json_schema.objects import PropertyOrder
+from constrained_diffusion.constraints.json_schema.reading import Exhausted
+from constrained_diffusion.errors import ConstraintError, InvalidConstraint, LimitExceeded, UnsupportedConstraint
+from constrained_diffusion.limits import Limits
 
-PropertyOrder = Literal["declared", "any"]
 Formats = Literal["enforce", "annotate"]
 
 DEFAULT_ANY_DEPTH: Final = 2
@@ -32,11 +40,12 @@ class JsonSchema(RegularConstraint):
         bounds: where less is accepted than the schema allows, because a finite automaton must stop somewhere.
     """
 
-    def __init__(self, document: Document, style: Style, adapter: TypeAdapter[Any] | None = None) -> None:
+    def __init__(
+        self, document: Document, style: Style, limits: Limits, adapter: TypeAdapter[Any] | None = None
+    ) -> None:
         self.schema: dict[str, Any] | bool = document.root
         self._adapter = adapter
-        compiler = Compiler(document, style)
-        self._expression = compiler.root()
+        compiler, self._expression = _compiled(document, style, limits)
         self.warnings = tuple(document.warnings)
         self.bounds = tuple(compiler.bounds)
 
@@ -65,6 +74,17 @@ class JsonSchema(RegularConstraint):
         return f"json_schema({shown if len(shown) <= 80 else shown[:77] + '...'})"
 
 
+def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compiler, ex.Expression]:
+    """The expression; recursion is followed less far where it branches too much."""
+    for depth in range(style.any_depth, -1, -1):
+        compiler = Compiler(document, replace(style, any_depth=depth), limits)
+        try:
+            return compiler, compiler.root()
+        except Exhausted:
+            continue
+    raise LimitExceeded("max_schema_work", limits.max_schema_work, "the work to read the schema")
+
+
 def json_schema(
     schema_or_type: Any,
     *,
@@ -75,6 +95,8 @@ def json_schema(
     any_depth: int = DEFAULT_ANY_DEPTH,
     max_count: int = DEFAULT_MAX_COUNT,
     additional_properties: AdditionalProperties = "spec",
+    registry: Registry[Any] | None = None,
+    limits: Limits = Limits(),
 ) -> JsonSchema:
     """JSON that satisfies a schema, or that a Python type can be read from.
 
@@ -87,16 +109,20 @@ def json_schema(
         whitespace: ``"flexible"``: between two tokens nothing, one space, or a line break with any
             indentation; ``"compact"``: none; ``"spaced"``: as ``json.dumps`` writes by default;
             ``"indented"``: a line break with any indentation wherever ``json.dumps(indent=...)`` has one.
-        property_order: ``"declared"``: members stand in the order of ``properties``, additional ones behind them.
-        formats: ``format`` is an annotation so far, noted among the warnings either way.
+        property_order: ``"declared"``: members stand in the order of ``properties``, additional ones behind them;
+            ``"any"``: in every order, which takes a state for each set of members seen (at most 1,024).
+        formats: ``"enforce"``: strings are of their ``format``; ``"annotate"``: it is only noted among the warnings.
         lenient: note what cannot be enforced among the warnings instead of refusing it.
         any_depth: how deep a value may nest where the schema allows any JSON.
         max_count: how far ``maxLength`` and ``maxItems`` are counted; beyond it less is accepted than they allow.
         additional_properties: ``"spec"``: objects are open unless their schema closes them; ``"forbid"``: an
             object with ``properties`` but without ``additionalProperties`` is closed. Types always forbid.
+        registry: other documents that references may lead to.
+        limits: bounds the reading of the schema; the automaton's own bounds are given where it is compiled.
 
     Raises:
         InvalidConstraint: the schema is malformed; the message has the path.
+        LimitExceeded: the schema branches beyond ``limits.max_schema_work``.
         UnsupportedConstraint: a keyword cannot be enforced; ``construct`` names it, ``path`` says where it is.
 
     >>> person = json_schema({"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]})
@@ -107,19 +133,17 @@ def json_schema(
     _check_option("property_order", property_order, get_args(PropertyOrder))
     _check_option("formats", formats, get_args(Formats))
     _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
-    if property_order == "any":
-        raise UnsupportedConstraint(
-            'property_order="any" cannot be enforced yet; pass "declared"', construct="property_order"
-        )
+    enforces_formats = formats == "enforce"
     if any_depth < 0 or max_count < 1:
         raise InvalidConstraint(f"expected any_depth >= 0 and max_count >= 1, met {any_depth} and {max_count}")
     if isinstance(schema_or_type, Mapping | bool):
-        document = Document(schema_or_type, is_lenient=lenient)
-        style = Style(whitespace, any_depth, max_count, additional_properties, document.float_forms)
-        return JsonSchema(document, style)
+        document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
+        style = Style(whitespace, property_order, any_depth, max_count, additional_properties, document.float_forms)
+        return JsonSchema(document, style, limits)
     adapter = _type_adapter(schema_or_type)
-    document = Document(_schema_of(adapter), is_lenient=lenient)
-    return JsonSchema(document, Style(whitespace, any_depth, max_count, "forbid", float_forms=False), adapter)
+    document = Document(_schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
+    style = Style(whitespace, property_order, any_depth, max_count, "forbid", float_forms=False)
+    return JsonSchema(document, style, limits, adapter)
 
 
 def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:

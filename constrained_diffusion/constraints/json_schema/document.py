@@ -3,14 +3,18 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Final, final
-from urllib.parse import unquote, urldefrag
+from urllib.parse import urldefrag
 
-from constrained_diffusion.automata import expressions as ex
+from jsonschema_specifications import REGISTRY as SPECIFICATIONS
+from referencing import Registry, exceptions
+from referencing.jsonschema import DRAFT4, DRAFT6, DRAFT7, DRAFT201909, DRAFT202012, lookup_recursive_ref
+
+from constrained_diffusion.constraints.json_schema.contents import Content
 from constrained_diffusion.constraints.json_schema.metaschema import DRAFTS, LATEST, fault
-from constrained_diffusion.constraints.regex import pattern_expression
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
 
 Schema = dict[str, Any] | bool
@@ -24,26 +28,65 @@ _USUAL_PLACE: Final = re.compile(
 )
 """Where every metaschema expects a schema, but for the keywords that came late."""
 _RECENT_PLACE: Final = re.compile(r"/(\$defs|prefixItems)/")
+_SPECIFICATIONS: Final[Mapping[str, Any]] = dict(
+    zip(DRAFTS, (DRAFT4, DRAFT6, DRAFT7, DRAFT201909, DRAFT202012), strict=True)
+)
 _DIALECT: Final = re.compile(r"https?://json-schema\.org/(draft-0\d|draft/\d{4}-\d\d)/schema#?")
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A schema inside a document.
+    """A schema inside a document, as the claim that it holds or does not hold.
 
     Attributes:
-        pointer: where it lies, as a JSON pointer.
-        base: the pointer of the schema that its references start from.
-        id_keyword: the keyword that gives a schema a base of its own.
+        pointer: where it lies, as a JSON pointer; in another document behind its URI and ``#``.
+        draft: the draft that it is read as.
+        resolver: what its references are looked up with.
+        scope: the resources that led here, the outermost first; empty where no reference is dynamic.
         trail: the schemas, this one included, that led here without going down into the instance.
+        is_negated: whether the claim is that it does not hold.
+        observers: the schemas around it that want to know which members and items it looks at.
     """
 
     schema: Schema
     pointer: str
-    base: str
-    id_keyword: str
+    draft: str
+    resolver: Any
+    scope: tuple[str, ...]
     trail: frozenset[str]
+    is_negated: bool = False
+    observers: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells two claims apart."""
+        return (self.pointer, self.is_negated, self.scope)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The keywords of the schema, none for a boolean."""
+        return self.schema if isinstance(self.schema, dict) else {}
+
+    @property
+    def negated(self) -> "Node":
+        """The opposite claim; a schema that must fail looks at nothing."""
+        return replace(self, is_negated=not self.is_negated, observers=())
+
+    @property
+    def unobserved(self) -> "Node":
+        """The same claim, when nobody asks what it looks at."""
+        return replace(self, observers=()) if self.observers else self
+
+    @property
+    def observing(self) -> "Node":
+        """The same claim, when the schema itself asks what its keywords look at."""
+        return replace(self, observers=(*self.observers, self.pointer))
+
+    @property
+    def has_item_lists(self) -> bool:
+        """Whether ``items`` may be a list, and ``prefixItems`` does not bear on it."""
+        return self.draft != LATEST
 
     def at(self, *steps: str | int) -> str:
         """The pointer to a part of this schema."""
@@ -51,17 +94,24 @@ class Node:
 
     def below(self, schema: Schema, *steps: str | int) -> "Node":
         """A schema in a part of this one, for a part of the instance."""
-        return self._part(schema, frozenset(), steps)
+        return self._part(schema, frozenset(), (), steps)
 
     def beside(self, schema: Schema, *steps: str | int) -> "Node":
         """A schema in a part of this one, for the same instance."""
-        return self._part(schema, self.trail, steps)
+        return self._part(schema, self.trail, self.observers, steps)
 
-    def _part(self, schema: Schema, trail: frozenset[str], steps: tuple[str | int, ...]) -> "Node":
+    def _part(
+        self, schema: Schema, trail: frozenset[str], observers: tuple[str, ...], steps: tuple[str | int, ...]
+    ) -> "Node":
         pointer = self.at(*steps)
-        own_id = schema.get(self.id_keyword) if isinstance(schema, dict) else None
-        has_base = isinstance(own_id, str) and not own_id.startswith("#")
-        return Node(schema, pointer, pointer if has_base else self.base, self.id_keyword, trail | {pointer})
+        resolver = self.resolver
+        if isinstance(schema, dict) and ("$id" in schema or "id" in schema):
+            resolver = resolver.in_subresource(_specification(self.draft).create_resource(schema))
+        return Node(schema, pointer, self.draft, resolver, self.scope, trail | {pointer}, False, observers)
+
+
+def _specification(draft: str) -> Any:
+    return _SPECIFICATIONS[draft]
 
 
 def escaped(step: str) -> str:
@@ -75,30 +125,60 @@ class Document:
 
     Attributes:
         is_lenient: whether what cannot be enforced is noted among the warnings, not refused.
+        formats: whether ``format`` is enforced.
         warnings: the notes, in order, each once.
     """
 
-    def __init__(self, schema: Mapping[str, Any] | bool, *, is_lenient: bool) -> None:
+    def __init__(
+        self,
+        schema: Mapping[str, Any] | bool,
+        *,
+        is_lenient: bool,
+        enforces_formats: bool = True,
+        registry: Registry[Any] | None = None,
+    ) -> None:
         self.is_lenient = is_lenient
+        self.enforces_formats = enforces_formats
         self.warnings: dict[str, None] = {}
         self.root: Schema = _copied(schema)
-        self.draft = self._draft()
+        self.draft = self._declared_draft(self.root, "")
         self._checked: set[str] = set()
         _check(self.root, self.draft, "")
-
-    @property
-    def has_item_lists(self) -> bool:
-        """Whether ``items`` may be a list, and ``prefixItems`` does not bear on it."""
-        return self.draft != LATEST
+        self._given = registry
+        self._pointers: dict[int, str] = {}
+        self._others: list[Any] = []
+        self._names: set[str] = set()
+        self._is_dynamic = _is_dynamic(self.root)
 
     @property
     def float_forms(self) -> bool:
         """Whether ``1.0`` is an integer."""
         return self.draft != "draft-04"
 
-    @property
+    @cached_property
     def root_node(self) -> Node:
-        return Node(self.root, "", "", "id" if self.draft == "draft-04" else "$id", frozenset([""]))
+        registry: Registry[Any] = SPECIFICATIONS if self._given is None else SPECIFICATIONS.combine(self._given)
+        resource = _specification(self.draft).create_resource(self.root)
+        self._index(self.root, "")
+        return Node(self.root, "", self.draft, registry.resolver_with_root(resource), (), frozenset([""]))
+
+    def _index(self, schema: Any, pointer: str) -> None:
+        """Remembers where each object of a document lies."""
+        parts = [(schema, pointer)]
+        while parts:
+            part, at = parts.pop()
+            if isinstance(part, dict):
+                self._pointers.setdefault(id(part), at)
+                parts.extend((value, f"{at}/{escaped(name)}") for name, value in part.items())
+            elif isinstance(part, list):
+                parts.extend((value, f"{at}/{i}") for i, value in enumerate(part))
+
+    @cached_property
+    def unheard(self) -> "Document":
+        """The same document, but what is refused or noted there goes nowhere else."""
+        twin = copy(self)
+        twin.is_lenient, twin.warnings = False, {}
+        return twin
 
     def warn(self, message: str) -> None:
         self.warnings[message] = None
@@ -117,7 +197,7 @@ class Document:
             InvalidConstraint: it is malformed.
         """
         try:
-            pattern_content(pattern)
+            Content("pattern", pattern).expression  # noqa: B018 - read for its errors
         except InvalidConstraint as error:
             raise InvalidConstraint(str(error), path=path) from error
         except UnsupportedConstraint as error:
@@ -125,28 +205,60 @@ class Document:
             return False
         return True
 
-    def follow(self, node: Node, reference: str) -> Node | None:
-        """The schema that a ``$ref`` in ``node`` names; None if it is out of reach and only noted.
+    def follow(self, node: Node, keyword: str, reference: str) -> Node | None:
+        """The schema that a reference in ``node`` names; None if it is out of reach and only noted.
 
         Raises:
             InvalidConstraint: there is no such schema.
-            UnsupportedConstraint: the reference leaves the document or names an anchor.
+            UnsupportedConstraint: it lies in a document that is not in the registry.
         """
-        here = node.at("$ref")
-        uri, fragment = _uri_and_fragment(reference, here)
-        if uri and uri != self._own_id():
-            self.refuse("$ref", here, f"{reference!r} leaves the document")
+        here = node.at(keyword)
+        try:
+            resolved = node.resolver.lookup(reference)
+        except (exceptions.PointerToNowhere, exceptions.NoSuchAnchor, exceptions.InvalidAnchor) as error:
+            raise InvalidConstraint(f"{reference!r} names nothing in its document", path=here) from error
+        except exceptions.Unresolvable:
+            self.refuse(keyword, here, f"{reference!r} leaves the document, and no registry that was given has it")
             return None
-        if fragment and not fragment.startswith("/"):
-            self.refuse("$ref", here, f"{reference!r} names an anchor, not a JSON pointer")
-            return None
-        target = self.root_node
-        for step in f"{'' if uri else node.base}{fragment}".split("/")[1:]:
-            target = _step(target, step.replace("~1", "/").replace("~0", "~"), here, reference)
-        if not isinstance(target.schema, dict | bool):
-            raise InvalidConstraint(f"{reference!r} names {_kind(target.schema)}, expected a schema", path=here)
+        except ValueError as error:
+            raise InvalidConstraint(f"malformed URI {reference!r}: {error}", path=here) from error
+        return self._resolved(node, resolved, here, reference)
+
+    def follow_recursive(self, node: Node) -> Node | None:
+        """The schema that the ``$recursiveRef`` in ``node`` names (2019-09, core, section 8.2.4.2)."""
+        return self._resolved(node, lookup_recursive_ref(node.resolver), node.at("$recursiveRef"), "#")
+
+    def _resolved(self, node: Node, resolved: Any, here: str, reference: str) -> Node:
+        schema, resolver = resolved.contents, resolved.resolver
+        if not isinstance(schema, dict | bool):
+            raise InvalidConstraint(f"{reference!r} names {_kind(schema)}, expected a schema", path=here)
+        pointer = self._pointer(schema, resolver, here, reference)
+        draft = self._draft_of(resolver, node.draft)
+        scope = tuple(dict.fromkeys(reversed([uri for uri, _ in resolver.dynamic_scope()]))) if self._is_dynamic else ()
+        target = Node(schema, pointer, draft, resolver, scope, node.trail | {pointer}, node.is_negated, node.observers)
         self.check_part(target)
-        return replace(target, trail=node.trail | {target.pointer})
+        return target
+
+    def _pointer(self, schema: Schema, resolver: Any, here: str, reference: str) -> str:
+        """Where a schema lies; the other document that it is in is remembered."""
+        if isinstance(schema, bool):
+            return f"{here} -> {reference}"
+        if id(schema) not in self._pointers:
+            whole = resolver.lookup("#").contents
+            self._is_dynamic = self._is_dynamic or _is_dynamic(whole)
+            self._others.append(whole)
+            name = whole.get("$id", urldefrag(reference)[0]) if isinstance(whole, dict) else reference
+            self._index(whole, f"{name}#" if name not in self._names else f"{name}#{len(self._others)}#")
+            self._names.add(name)
+        return self._pointers.get(id(schema), f"{here} -> {reference}")
+
+    def _draft_of(self, resolver: Any, default: str) -> str:
+        """The draft of the document that a resolver is in."""
+        try:
+            whole = resolver.lookup("#").contents
+        except exceptions.Unresolvable:
+            return default
+        return self._declared_draft(whole, default) if isinstance(whole, dict) and "$schema" in whole else default
 
     def check_part(self, node: Node) -> None:
         """Checks a schema that lies where the metaschema expects none.
@@ -156,17 +268,13 @@ class Document:
         """
         if node.pointer not in self._checked:
             self._checked.add(node.pointer)
-            if not _USUAL_PLACE.fullmatch(node.pointer) or (self.has_item_lists and _RECENT_PLACE.search(node.pointer)):
-                _check(node.schema, self.draft, node.pointer)
+            if not _USUAL_PLACE.fullmatch(node.pointer) or (node.has_item_lists and _RECENT_PLACE.search(node.pointer)):
+                _check(node.schema, node.draft, node.pointer)
 
-    def _own_id(self) -> str | None:
-        own = self.root.get(self.root_node.id_keyword) if isinstance(self.root, dict) else None
-        return urldefrag(own)[0] if isinstance(own, str) else None
-
-    def _draft(self) -> str:
-        declared = self.root.get("$schema") if isinstance(self.root, dict) else None
+    def _declared_draft(self, schema: Schema, default: str) -> str:
+        declared = schema.get("$schema") if isinstance(schema, dict) else None
         if declared is None:
-            return LATEST
+            return default or LATEST
         if not isinstance(declared, str):
             raise InvalidConstraint(f"expected a URI as $schema, met {_kind(declared)}", path="/$schema")
         found = _DIALECT.fullmatch(declared)
@@ -179,31 +287,18 @@ class Document:
         return found[1]
 
 
-@lru_cache(maxsize=1024)
-def pattern_content(pattern: str) -> ex.Expression:
-    """The strings that hold a match of an ECMA-262 pattern, over UTF-8."""
-    return pattern_expression(pattern, dialect="ecma", search=True)
-
-
-def _uri_and_fragment(reference: object, here: str) -> tuple[str, str]:
-    if not isinstance(reference, str):
-        raise InvalidConstraint(f"expected a URI as $ref, met {_kind(reference)}", path=here)
-    try:
-        uri, fragment = urldefrag(reference)
-    except ValueError as error:
-        raise InvalidConstraint(f"malformed URI {reference!r}: {error}", path=here) from error
-    return uri, unquote(fragment)
-
-
-def _step(node: Node, step: str, here: str, reference: str) -> Node:
-    value: Any = node.schema
-    if isinstance(value, dict) and step in value:
-        return node.beside(value[step], step)
-    if isinstance(value, list) and re.fullmatch("0|[1-9][0-9]{0,8}", step) and int(step) < len(value):
-        return node.beside(value[int(step)], step)
-    raise InvalidConstraint(
-        f"{reference!r} names nothing: there is no {step!r} in {node.pointer or 'the root'}", path=here
-    )
+def _is_dynamic(schema: Any) -> bool:
+    """Whether a reference in a document depends on the way that led to it."""
+    parts = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if "$dynamicRef" in part or "$recursiveRef" in part:
+                return True
+            parts.extend(part.values())
+        elif isinstance(part, list):
+            parts.extend(part)
+    return False
 
 
 def _kind(value: object) -> str:
@@ -214,16 +309,16 @@ def _kind(value: object) -> str:
 def _copied(schema: object) -> Schema:
     """The schema, copied by way of its JSON text."""
     try:
-        copy = json.loads(json.dumps(dict(schema) if isinstance(schema, Mapping) else schema, allow_nan=False))
+        copied = json.loads(json.dumps(dict(schema) if isinstance(schema, Mapping) else schema, allow_nan=False))
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidConstraint(f"the schema is not JSON: {error}") from error
     except RecursionError as error:
         raise _too_deep() from error
-    if not isinstance(copy, dict | bool):
-        raise InvalidConstraint(f"met {_kind(copy)}, expected a schema: an object or a boolean")
-    if any(depth > MAX_NESTING for depth in _depths(copy)):
+    if not isinstance(copied, dict | bool):
+        raise InvalidConstraint(f"met {_kind(copied)}, expected a schema: an object or a boolean")
+    if any(depth > MAX_NESTING for depth in _depths(copied)):
         raise _too_deep()
-    return copy
+    return copied
 
 
 def _too_deep() -> InvalidConstraint:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
-from constrained_diffusion.automata.utf8 import ALL_CODE_POINTS, CodePoints, normalized
-from constrained_diffusion.constraints.json_schema.document import pattern_content
+from constrained_diffusion.automata.utf8 import CodePoints, normalized
+from constrained_diffusion.constraints.json_schema.contents import Content, conjunction
 from constrained_diffusion.constraints.json_schema.spelling import (
     BACKSLASH,
     CONTROLS_AND_NON_ASCII,
@@ -32,9 +32,9 @@ it takes a dozen states at each place."""
 @final
 @dataclass(frozen=True)
 class StringOf(ex.Expression):
-    """The strings of ``least`` to ``most`` characters (None: no end) that hold a match of every pattern."""
+    """The strings of ``least`` to ``most`` characters (None: no end) that meet every condition."""
 
-    patterns: tuple[str, ...]
+    contents: tuple[Content, ...]
     least: int
     most: int | None
 
@@ -46,11 +46,8 @@ class StringOf(ex.Expression):
 def _string_of(wanted: StringOf, limits: Limits) -> ex.Expression:
     least, most = wanted.least, wanted.most
     is_counted = least > 0 or most is not None
-    if wanted.patterns:
-        parts = [pattern_content(pattern) for pattern in wanted.patterns]
-        if is_counted:
-            parts.append(ex.Repetition(ex.characters(ALL_CODE_POINTS), least, most))
-        content = ex.compile_expression(ex.Intersection(tuple(parts)), limits)
+    if wanted.contents:
+        content = ex.compile_expression(conjunction(wanted.contents, least, most), limits)
         return ex.Embedded(ex.compile_expression(quoted(encoded(content)), limits))
     if not is_counted:
         return any_string()

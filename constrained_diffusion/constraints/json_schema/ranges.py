@@ -13,8 +13,8 @@ from constrained_diffusion.limits import Limits
 
 MINUS: Final = ex.literal(b"-")
 _ANY_DIGIT: Final = ex.range_mask(0x30, 0x39)
-_ZEROS: Final = ex.Repetition(ex.literal(b"0"))
-ZERO_FRACTION: Final = optional(ex.Concatenation((ex.literal(b".0"), _ZEROS)))
+ZEROS: Final = ex.Repetition(ex.literal(b"0"))
+ZERO_FRACTION: Final = optional(ex.Concatenation((ex.literal(b".0"), ZEROS)))
 
 
 @final
@@ -51,6 +51,13 @@ def contains(lower: Bound | None, upper: Bound | None, value: Fraction) -> bool:
     above = lower is None or lower.value < value or (lower.value == value and not lower.strict)
     below = upper is None or value < upper.value or (upper.value == value and not upper.strict)
     return above and below
+
+
+def is_empty(lower: Bound | None, upper: Bound | None) -> bool:
+    """Whether no number lies in the range."""
+    if lower is None or upper is None:
+        return False
+    return lower.value > upper.value or (lower.value == upper.value and (lower.strict or upper.strict))
 
 
 # --- digits --------------------------------------------------------------------------------------
@@ -128,7 +135,7 @@ def naturals(low: int, high: int | None) -> ex.Expression:
 # --- fractions -----------------------------------------------------------------------------------
 
 
-def _parts(value: Fraction) -> tuple[int, str]:
+def whole_and_digits(value: Fraction) -> tuple[int, str]:
     """The whole part and the digits of the fraction, for a decimal that ends."""
     whole = floor(value)
     rest, digits = value - whole, ""
@@ -140,7 +147,7 @@ def _parts(value: Fraction) -> tuple[int, str]:
 
 
 _ANY_DIGITS: Final = ex.Repetition(_digits(0, 9))
-_NONZERO_DIGITS: Final = ex.Concatenation((_ZEROS, _digits(1, 9), _ANY_DIGITS))
+_NONZERO_DIGITS: Final = ex.Concatenation((ZEROS, _digits(1, 9), _ANY_DIGITS))
 
 
 @final
@@ -166,7 +173,7 @@ class _FractionDigits(ex.Expression):
         if self.is_lower:
             (_NONZERO_DIGITS if self.strict else _ANY_DIGITS).add_to(nfa, tight, leave)
         elif not self.strict:
-            _ZEROS.add_to(nfa, tight, leave)
+            ZEROS.add_to(nfa, tight, leave)
 
 
 def _fraction(digits: str, *, is_lower: bool, strict: bool) -> ex.Expression:
@@ -180,14 +187,14 @@ def _fraction(digits: str, *, is_lower: bool, strict: bool) -> ex.Expression:
 
 
 def _at_least(bound: Bound) -> ex.Expression:
-    whole, digits = _parts(bound.value)
+    whole, digits = whole_and_digits(bound.value)
     beyond = ex.Concatenation((naturals(whole + 1, None), optional(FRACTION)))
     edge = ex.Concatenation((ex.literal(str(whole).encode()), _fraction(digits, is_lower=True, strict=bound.strict)))
     return ex.Union((beyond, edge))
 
 
 def _at_most(bound: Bound) -> ex.Expression:
-    whole, digits = _parts(bound.value)
+    whole, digits = whole_and_digits(bound.value)
     below = ex.Concatenation((naturals(0, whole - 1), optional(FRACTION)))
     edge = ex.Concatenation((ex.literal(str(whole).encode()), _fraction(digits, is_lower=False, strict=bound.strict)))
     return ex.Union((below, edge))

@@ -1,0 +1,235 @@
+"""From what is said about an object to the sequences of its members."""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import combinations
+from typing import Any, Final, Literal, NamedTuple, final
+
+from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.constraints.json_schema.contents import Content
+from constrained_diffusion.constraints.json_schema.encoding import encoded
+from constrained_diffusion.constraints.json_schema.facts import Claim, Facts, Witness
+from constrained_diffusion.constraints.json_schema.layout import Layout
+from constrained_diffusion.constraints.json_schema.names import Names, other_names
+from constrained_diffusion.constraints.json_schema.reading import Reader
+from constrained_diffusion.constraints.json_schema.sequences import Sequence, Step
+from constrained_diffusion.constraints.json_schema.spelling import OtherName, quoted, spelled
+
+PropertyOrder = Literal["declared", "any"]
+Clauses = frozenset[frozenset[tuple[str, bool]]]
+"""A conjunction of clauses: of each, at least one name must be present or absent as said."""
+
+FALSE: Final[Clauses] = frozenset([frozenset()])
+
+
+class _Place(NamedTuple):
+    """What matters of the members so far.
+
+    ``position``: the declared name that is next; ``seen``: in any order, the declared names seen; ``begun``: whether
+    there is a member; ``members``: how many, and ``sure`` those that are certainly different, as far as that matters;
+    ``used``: the groups of other names counted as sure; ``clauses``: what must still be decided by the names to
+    come; ``witnessed``: the witnesses found, and in which group of other names, -1 for a declared one.
+    """
+
+    position: int
+    seen: frozenset[str]
+    begun: bool
+    members: int
+    sure: int
+    used: frozenset[int]
+    clauses: Clauses
+    witnessed: frozenset[tuple[int, int]]
+
+
+@final
+class Members:
+    """The objects that satisfy some facts, as an automaton over whole members.
+
+    Args:
+        value: the expression for the values of members under some claims, at a name.
+        reader: knows which other names a schema treats alike.
+        is_closed: whether there are no other members than the declared ones.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        layout: Layout,
+        order: PropertyOrder,
+        value: Callable[[tuple[Claim, ...], str], ex.Expression],
+        reader: Reader,
+        *,
+        is_closed: bool,
+    ) -> None:
+        self.facts, self.layout, self.order = facts, layout, order
+        self.value, self.name_automaton = value, reader.name_automaton
+        self.is_closed = is_closed
+        self.declared = facts.declared_names
+        self.others = () if is_closed else other_names(facts, reader)
+
+    @cached_property
+    def _counts_surely(self) -> bool:
+        return self.facts.least_members > 1
+
+    def _is_allowed(self, name: str) -> bool:
+        """Whether a declared name may occur at all."""
+        if name in self.facts.absent:
+            return False
+        return all(self.name_automaton(claim).matches(_utf8(name)) for claim in self.facts.names)
+
+    def _witnesses_of(self, name: str) -> list[int]:
+        return [
+            i
+            for i, witness in enumerate(self.facts.witnesses)
+            if name not in witness.others
+            and all(content.holds(name) for content in witness.contents)
+            and (witness.name is None or self.name_automaton(witness.name).matches(_utf8(name)))
+        ]
+
+    def _witnesses_among(self, names: Names) -> list[int]:
+        return [i for i, witness in enumerate(self.facts.witnesses) if _is_among(witness, names)]
+
+    # --- the automaton
+
+    def sequence(self, max_places: int) -> Sequence[Any]:
+        clauses: Clauses = frozenset(frozenset(clause) for clause in self.facts.clauses)
+        start = _Place(0, frozenset(), False, 0, 0, frozenset(), clauses, frozenset())
+        return Sequence(start, self._steps, self._accepts, self.layout.comma, max_places=max_places)
+
+    def _accepts(self, place: _Place) -> bool:
+        facts, clauses = self.facts, place.clauses
+        if self.order == "any":
+            for name in self.declared:
+                if name not in place.seen:
+                    clauses = _assigned(clauses, name, is_present=False)
+            if not place.seen.issuperset(facts.required):
+                return False
+        elif place.position < len(self.declared):
+            return False
+        members = place.sure if self._counts_surely else int(place.begun)
+        is_witnessed = len({i for i, _ in place.witnessed}) == len(facts.witnesses)
+        return not clauses and members >= facts.least_members and is_witnessed
+
+    def _steps(self, place: _Place) -> Iterator[Step[_Place]]:
+        if self.order == "any":
+            yield from self._steps_in_any_order(place)
+        elif place.position < len(self.declared):
+            yield from self._steps_in_order(place)
+        else:
+            yield from self._other_steps(place)
+
+    def _steps_in_order(self, place: _Place) -> Iterator[Step[_Place]]:
+        name = self.declared[place.position]
+        behind = place._replace(position=place.position + 1)
+        yield from self._declared_steps(name, behind)
+        clauses = _assigned(place.clauses, name, is_present=False)
+        if name not in self.facts.required and clauses != FALSE:
+            yield None, behind._replace(clauses=clauses)
+
+    def _steps_in_any_order(self, place: _Place) -> Iterator[Step[_Place]]:
+        for name in self.declared:
+            if name not in place.seen:
+                yield from self._declared_steps(name, place._replace(seen=place.seen | {name}))
+        yield from self._other_steps(place)
+
+    def _declared_steps(self, name: str, place: _Place) -> Iterator[Step[_Place]]:
+        clauses = _assigned(place.clauses, name, is_present=True)
+        if self._is_full(place) or clauses == FALSE or not self._is_allowed(name):
+            return
+        behind = self._with_member(place)._replace(clauses=clauses, sure=self._surely_more(place))
+        claims = self.facts.member_claims(name)
+        for witnessed, more in self._witnessing(place, self._witnesses_of(name), -1):
+            member = self._member(spelled(name), self.value((*claims, *more), name))
+            yield member, behind._replace(witnessed=witnessed)
+
+    def _other_steps(self, place: _Place) -> Iterator[Step[_Place]]:
+        if self._is_full(place):
+            return
+        for i, names in enumerate(self.others):
+            behind = self._with_member(place)
+            if self._counts_surely and i not in place.used:
+                behind = behind._replace(used=place.used | {i}, sure=self._surely_more(place))
+            claims = self.facts.other_claims(names.holding)
+            for witnessed, more in self._witnessing(place, self._witnesses_among(names), i):
+                member = self._member(self._spelled(names), self.value((*claims, *more), "*"))
+                yield member, self._forgetful(behind._replace(witnessed=witnessed))
+
+    def _member(self, name: ex.Expression, value: ex.Expression) -> ex.Expression:
+        if value is ex.NOTHING:
+            return ex.NOTHING
+        key = (id(name), id(value))
+        if key not in self._built:
+            self._built[key] = (name, value, self.layout.member(name, value))
+        return self._built[key][2]
+
+    @cached_property
+    def _built(self) -> dict[tuple[int, int], tuple[ex.Expression, ex.Expression, ex.Expression]]:
+        """Members by name and value, so that equal ones are one."""
+        return {}
+
+    def _spelled(self, names: Names) -> ex.Expression:
+        if names.content is None:
+            return self._every_other_name
+        if id(names) not in self._spellings:
+            self._spellings[id(names)] = quoted(encoded(names.content))
+        return self._spellings[id(names)]
+
+    @cached_property
+    def _every_other_name(self) -> ex.Expression:
+        return OtherName(frozenset(self.declared))
+
+    @cached_property
+    def _spellings(self) -> dict[int, ex.Expression]:
+        return {}
+
+    def _is_full(self, place: _Place) -> bool:
+        return self.facts.most_members is not None and place.members >= self.facts.most_members
+
+    def _with_member(self, place: _Place) -> _Place:
+        return place._replace(begun=True, members=0 if self.facts.most_members is None else place.members + 1)
+
+    def _surely_more(self, place: _Place) -> int:
+        return min(place.sure + 1, self.facts.least_members) if self._counts_surely else 0
+
+    def _forgetful(self, place: _Place) -> _Place:
+        """The place, where groups no longer matter once there are enough members."""
+        return place._replace(used=frozenset()) if place.sure >= self.facts.least_members else place
+
+    def _witnessing(
+        self, place: _Place, possible: list[int], group: int
+    ) -> Iterator[tuple[frozenset[tuple[int, int]], tuple[Claim, ...]]]:
+        """The witnesses found behind a member that may be some of them, and what it must satisfy for that.
+
+        Where another name of the same group was a witness this one must be so, too: it may be the same name, and of
+        two members of one name the last one counts.
+        """
+        found = {i for i, _ in place.witnessed}
+        again = [i for i in possible if group >= 0 and (i, group) in place.witnessed]
+        missing = [i for i in possible if i not in found]
+        for size in range(len(missing) + 1):
+            for chosen in combinations(missing, size):
+                values = (self.facts.witnesses[i].value for i in (*again, *chosen))
+                yield place.witnessed.union((i, group) for i in chosen), tuple(v for v in values if v is not None)
+
+
+def _assigned(clauses: Clauses, name: str, *, is_present: bool) -> Clauses:
+    """What is left of the clauses when it is known whether a name is present; ``FALSE`` if they cannot hold."""
+    left = []
+    for clause in clauses:
+        if (name, is_present) in clause:
+            continue
+        rest = clause - {(name, not is_present)}
+        if not rest:
+            return FALSE
+        left.append(rest)
+    return frozenset(left)
+
+
+def _is_among(witness: Witness, names: Names) -> bool:
+    """Whether names meet what a witness asks of its name."""
+    meets = all((Content(c.kind, c.text) in names.holding) != c.is_negated for c in witness.contents)
+    return meets and (witness.name is None or witness.name.key in names.good)
+
+
+def _utf8(name: str) -> bytes:
+    return name.encode(errors="surrogatepass")

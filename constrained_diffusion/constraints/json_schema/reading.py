@@ -1,0 +1,388 @@
+"""From schemas to facts: what is claimed of a value becomes alternatives, each a conjunction of simple statements."""
+
+from collections.abc import Iterator
+from copy import copy
+from functools import cached_property
+from typing import Any, Final, final
+
+from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.automata.byte_automaton import ByteDFA
+from constrained_diffusion.constraints.json_schema import ranges
+from constrained_diffusion.constraints.json_schema.contents import conjunction
+from constrained_diffusion.constraints.json_schema.document import Document, Node
+from constrained_diffusion.constraints.json_schema.facts import (
+    ArrayLayer,
+    Claim,
+    Count,
+    Either,
+    Evaluated,
+    Facts,
+    Failure,
+    Member,
+    ObjectLayer,
+    Presence,
+    Unevaluated,
+    Witness,
+    identity,
+    key_of,
+    negation,
+    type_of,
+)
+from constrained_diffusion.constraints.json_schema.keywords import TABLE
+from constrained_diffusion.errors import UnsupportedConstraint
+from constrained_diffusion.limits import Limits
+
+MAX_ALTERNATIVES: Final = 512
+"""How many combinations of branches (of ``anyOf``, of ``oneOf``, of what may fail under ``not``) one value may have."""
+MAX_PROBED_LEVELS: Final = 6
+"""How deep into a value it is asked whether schemas contradict each other."""
+
+
+@final
+class Exhausted(Exception):
+    """More work than was allowed would be needed to read a schema."""
+
+
+@final
+class Reader:
+    """Reads the parts of one document.
+
+    Args:
+        budget: steps of work until ``Exhausted`` is raised.
+    """
+
+    def __init__(self, document: Document, budget: int) -> None:
+        self.document = document
+        self.budget = budget
+        self._known: dict[frozenset[Any], tuple[Facts, ...]] = {}
+        self._empty: dict[frozenset[Any], bool] = {}
+        self._names: dict[tuple[Any, ...], ByteDFA] = {}
+
+    def alternatives(self, claims: tuple[Claim, ...]) -> tuple[Facts, ...]:
+        """Facts of which at least one holds exactly for the values that satisfy all the claims."""
+        key = key_of(claims)
+        if key not in self._known:
+            self._known[key] = tuple(self._alternatives(claims))
+        return self._known[key]
+
+    def _alternatives(self, claims: tuple[Claim, ...]) -> list[Facts]:
+        done: list[Facts] = []
+        open_: list[Facts] = [Facts(pending=claims)]
+        while open_:
+            self.spend(1)
+            facts = open_.pop()
+            self._read_pending(facts)
+            if facts.is_impossible:
+                continue
+            if facts.choices:
+                open_.extend(reversed([*self._decided(facts)]))
+            else:
+                done.append(facts)
+            if len(done) + len(open_) > MAX_ALTERNATIVES:
+                reason = f"its branches combine to more than {MAX_ALTERNATIVES} alternatives"
+                self.document.refuse(*self._branching(claims, facts), reason)
+                return [Facts()]
+        for facts in done:
+            self._settle(facts)
+        return [facts for facts in done if not facts.is_impossible]
+
+    def spend(self, steps: int) -> None:
+        """
+        Raises:
+            Exhausted: the budget is used up.
+        """
+        self.budget -= steps
+        if self.budget < 0:
+            raise Exhausted
+
+    def _branching(self, claims: tuple[Claim, ...], facts: Facts) -> tuple[str, str]:
+        """The keyword that branches, and where it lies."""
+        node = next((claim for claim in claims if isinstance(claim, Node)), self.document.root_node)
+        found = (keyword for keyword in ("oneOf", "anyOf", "not", "if", "dependencies") if keyword in node.keywords)
+        return next(found, "anyOf"), node.pointer
+
+    def target(self, claim: Claim) -> Claim:
+        """What a schema refers to, if that is all it says; then a reference and its target are one."""
+        while isinstance(claim, Node) and (keyword := _only_reference(claim)) is not None:
+            followed = self.document.follow(claim, keyword, claim.keywords[keyword])
+            if followed is None or followed.pointer in claim.trail:
+                break
+            claim = followed
+        return claim
+
+    # --- reading
+
+    def _read_pending(self, facts: Facts) -> None:
+        while facts.pending and not facts.is_impossible:
+            claim, *rest = facts.pending
+            facts.pending = ()
+            self._read(facts, claim)
+            facts.pending += tuple(rest)
+
+    def _read(self, facts: Facts, claim: Claim) -> None:
+        match claim:
+            case Node():
+                self._read_node(facts, claim)
+            case Failure():
+                keyword = TABLE[claim.keyword]
+                facts.types &= keyword.types
+                if keyword.fails is not None:
+                    keyword.fails(facts, claim.node.keywords[claim.keyword], claim.node.unobserved, self.document)
+            case Either():
+                facts.choices += (claim.branches,)
+            case Count():
+                facts.types &= {"array"}
+                facts.counts += (claim,)
+            case Presence(is_present=False):
+                facts.absent |= {claim.name}
+            case Presence() | Member() | Witness():
+                facts.types &= {"object"}
+                self._read_member(facts, claim)
+
+    def _read_member(self, facts: Facts, claim: Presence | Member | Witness) -> None:
+        if isinstance(claim, Witness):
+            facts.witnesses += (claim,)
+        else:
+            facts.required = tuple(dict.fromkeys((*facts.required, claim.name)))
+        if isinstance(claim, Member):
+            facts.objects += (ObjectLayer({claim.name: claim.value}),)
+
+    def _read_node(self, facts: Facts, node: Node) -> None:
+        seen = (node.key, node.observers)
+        if seen in facts.seen:
+            return
+        facts.seen |= {seen}
+        if isinstance(node.schema, bool):
+            if node.schema is node.is_negated:
+                facts.types = frozenset()
+        elif node.is_negated:
+            positive = node.negated
+            keywords = [name for name in node.keywords if name in TABLE and TABLE[name].fails is not None]
+            facts.choices += (tuple((Failure(positive, name),) for name in keywords),)
+        else:
+            self._read_keywords(facts, node)
+
+    def _read_keywords(self, facts: Facts, node: Node) -> None:
+        if "unevaluatedProperties" in node.keywords or "unevaluatedItems" in node.keywords:
+            node = node.observing
+        for name, value in node.keywords.items():
+            if name in TABLE:
+                TABLE[name].holds(facts, value, node, self.document)
+            else:
+                self.document.warn(f"unknown keyword {name!r} has no effect (at {node.at(name)})")
+
+    # --- deciding
+
+    def _decided(self, facts: Facts) -> Iterator[Facts]:
+        """The facts, once for each branch of their first choice."""
+        first, *others = facts.choices
+        for branch in first:
+            decided = copy(facts)
+            decided.choices = tuple(others)
+            decided.pending = self._pruned(branch)
+            yield decided
+
+    def _pruned(self, branch: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        """A branch, without the schemas that cannot hold beside its first one: they need not be told to fail."""
+        first, *others = branch
+        if not isinstance(first, Node) or first.is_negated:
+            return branch
+        failing = [claim for claim in others if isinstance(claim, Node) and claim.is_negated]
+        redundant = [claim for claim in failing if self._exclude_each_other(first, claim.negated)]
+        return (first, *(claim for claim in others if claim not in redundant))
+
+    def _exclude_each_other(self, first: Node, second: Node) -> bool:
+        return self.is_empty((first.unobserved, second.unobserved))
+
+    def is_empty(self, claims: tuple[Claim, ...], level: int = 0) -> bool:
+        """Whether it is known that no value satisfies all the claims. Refuses and notes nothing.
+
+        Args:
+            level: how deep inside the value that was asked about first.
+        """
+        key = key_of(claims)
+        if key not in self._empty:
+            if level > MAX_PROBED_LEVELS:
+                return False
+            self._empty[key] = False
+            self._empty[key] = self._probe._contradict_each_other(claims, level)
+        return self._empty[key]
+
+    @cached_property
+    def _probe(self) -> "Reader":
+        """A reader that nobody hears, which shares what is known of emptiness."""
+        probe = Reader(self.document.unheard, self.budget)
+        probe._empty = self._empty
+        probe._probe = probe
+        return probe
+
+    def _contradict_each_other(self, claims: tuple[Claim, ...], level: int) -> bool:
+        try:
+            return all(self._contradicts_itself(facts, level) for facts in self.alternatives(claims))
+        except UnsupportedConstraint:
+            return False
+
+    def _contradicts_itself(self, facts: Facts, level: int) -> bool:
+        return all(self._excludes(facts, kind, level) for kind in facts.types)
+
+    def _excludes(self, facts: Facts, kind: str, level: int) -> bool:
+        """Whether it is known that no value of a type satisfies the facts."""
+        if facts.constants is not None:
+            return all(type_of(constant) != kind for constant in facts.constants)
+        if kind in ("integer", "fraction"):
+            return ranges.is_empty(facts.lower, facts.upper)
+        if kind == "string":
+            return bool(facts.contents) and string_automaton(facts).is_empty
+        if kind == "array":
+            return self._excludes_arrays(facts, level)
+        return kind == "object" and self._excludes_objects(facts, level)
+
+    def _excludes_arrays(self, facts: Facts, level: int) -> bool:
+        if facts.most_items is not None and facts.most_items < facts.least_items:
+            return True
+        needed = range(min(facts.least_items, 8))
+        return any(self.is_empty(facts.item_claims(i), level + 1) for i in needed)
+
+    def _excludes_objects(self, facts: Facts, level: int) -> bool:
+        if facts.most_members is not None and facts.most_members < max(facts.least_members, len(facts.required)):
+            return True
+        if facts.absent.intersection(facts.required):
+            return True
+        return any(self.is_empty(facts.member_claims(name), level + 1) for name in facts.required)
+
+    # --- settling
+
+    def _settle(self, facts: Facts) -> None:
+        """Adds what was left unevaluated, removes the types that cannot be, decides listed values, refuses the rest."""
+        for unevaluated in facts.unevaluated:
+            _add_unevaluated(facts, unevaluated)
+        if facts.constants is not None:
+            facts.types &= {name for constant in facts.constants for name in self.types_of(constant)}
+        relevant = tuple(refusal for refusal in facts.refused if refusal.types & facts.types)
+        facts.refused = ()
+        for refusal in relevant:
+            self.document.refuse(refusal.keyword, refusal.path, refusal.reason)
+        if facts.constants is not None:
+            facts.constants = tuple(constant for constant in facts.constants if self._fits(constant, facts))
+
+    def types_of(self, constant: Any) -> set[str]:
+        """The types that the spellings of a value may have; ``1.0`` need not be an integer."""
+        kind = type_of(constant)
+        return {"integer", "fraction"} if kind == "integer" and not self.document.float_forms else {kind}
+
+    # --- listed values
+
+    def _fits(self, constant: Any, facts: Facts) -> bool:
+        """Whether one listed value satisfies all other facts."""
+        kind = type_of(constant)
+        if not self.types_of(constant) & facts.types:
+            return False
+        if kind in ("integer", "fraction"):
+            return _number_fits(constant, facts)
+        if kind == "string":
+            return _string_fits(constant, facts)
+        if kind == "array":
+            return self._array_fits(constant, facts)
+        return kind != "object" or self._object_fits(constant, facts)
+
+    def _array_fits(self, constant: list[Any], facts: Facts) -> bool:
+        if not facts.least_items <= len(constant) <= _or_inf(facts.most_items):
+            return False
+        if facts.is_unique and len({identity(item) for item in constant}) < len(constant):
+            return False
+        return all(self._satisfies(facts.item_claims(i), item) for i, item in enumerate(constant)) and all(
+            self._has_count(count, constant[count.start : count.stop]) for count in facts.counts
+        )
+
+    def _has_count(self, count: Count, items: list[Any]) -> bool:
+        counted = [item for item in items if self._satisfies((count.claim,), item)]
+        if count.most is None:
+            return len(counted) >= count.least
+        others = [item for item in items if self._satisfies((negation(count.claim),), item)]
+        return count.least <= len(counted) <= count.most and len(others) + len(counted) == len(items)
+
+    def _object_fits(self, constant: dict[str, Any], facts: Facts) -> bool:
+        return (
+            facts.least_members <= len(constant) <= _or_inf(facts.most_members)
+            and all(name in constant for name in facts.required)
+            and not any(name in constant for name in facts.absent)
+            and all(any((name in constant) == present for name, present in clause) for clause in facts.clauses)
+            and all(self._satisfies(facts.names, name) for name in constant)
+            and all(self._satisfies(facts.member_claims(name), item) for name, item in constant.items())
+            and all(any(self._attests(w, *member) for member in constant.items()) for w in facts.witnesses)
+        )
+
+    def _attests(self, witness: Witness, name: str, item: Any) -> bool:
+        is_meant = name not in witness.others and all(content.holds(name) for content in witness.contents)
+        named = () if witness.name is None else (witness.name,)
+        valued = () if witness.value is None else (witness.value,)
+        return is_meant and self._satisfies(named, name) and self._satisfies(valued, item)
+
+    def _satisfies(self, claims: tuple[Claim, ...], value: Any) -> bool:
+        return not claims or any(
+            facts.constants is None or identity(value) in {identity(constant) for constant in facts.constants}
+            for facts in self.alternatives(claims)
+            if self._fits(value, facts)
+        )
+
+    def name_automaton(self, claim: Claim) -> ByteDFA:
+        """The characters of the strings that satisfy a claim."""
+        if claim.key not in self._names:
+            self._names[claim.key] = self._name_automaton(claim)
+        return self._names[claim.key]
+
+    def _name_automaton(self, claim: Claim) -> ByteDFA:
+        limits = Limits()
+        options = [
+            string_automaton(facts)
+            if facts.constants is None
+            else ex.compile_expression(ex.literals(_utf8(c) for c in facts.constants if isinstance(c, str)), limits)
+            for facts in self.alternatives((claim,))
+            if "string" in facts.types
+        ]
+        return ex.compile_expression(ex.union(*(ex.Embedded(option) for option in options)), limits)
+
+
+def string_automaton(facts: Facts) -> ByteDFA:
+    """The characters of the strings that satisfy the facts."""
+    content = conjunction(facts.contents, facts.least_length, facts.most_length)
+    return ex.compile_expression(content, Limits())
+
+
+def _only_reference(node: Node) -> str | None:
+    """The keyword of a schema that says nothing but to what it refers."""
+    telling = [name for name in node.keywords if name not in TABLE or TABLE[name].fate != "annotation"]
+    return telling[0] if len(telling) == 1 and telling[0] in ("$ref", "$dynamicRef") else None
+
+
+def _add_unevaluated(facts: Facts, unevaluated: Unevaluated) -> None:
+    """Turns what an observer says about the rest into a layer, now that it is known what was looked at."""
+    seen, claim = facts.evaluated.get(unevaluated.observer, Evaluated()), unevaluated.claim
+    if unevaluated.keyword == "unevaluatedProperties" and not seen.has_all_names:
+        patterns = tuple((content, None) for content in seen.patterns)
+        facts.objects += (ObjectLayer(dict.fromkeys(sorted(seen.names)), patterns, claim),)
+    if unevaluated.keyword == "unevaluatedItems" and not seen.has_all_items:
+        rest = Either(tuple((option,) for option in (*seen.contained, claim))) if seen.contained else claim
+        facts.arrays += (ArrayLayer((None,) * seen.items, rest),)
+
+
+def _number_fits(constant: int | float, facts: Facts) -> bool:
+    value = ranges.exact(constant)
+    return (
+        ranges.contains(facts.lower, facts.upper, value)
+        and value not in facts.excluded
+        and all(((value / divisor).denominator == 1) == is_multiple for divisor, is_multiple in facts.multiples)
+    )
+
+
+def _string_fits(text: str, facts: Facts) -> bool:
+    is_of_length = facts.least_length <= len(text) <= _or_inf(facts.most_length)
+    return is_of_length and all(content.holds(text) for content in facts.contents)
+
+
+def _or_inf(value: int | None) -> float:
+    return float("inf") if value is None else value
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
