@@ -735,6 +735,17 @@ def test_formats():
         json_schema({"not": {"type": "string", "format": "hostname"}})
 
 
+def test_a_format_that_leaves_something_out_is_never_taken_for_exact():
+    either = {"oneOf": [{"type": "string", "pattern": "^xn--"}, {"type": "string", "format": "hostname"}]}
+    listed = {"oneOf": [{"const": "xn--maana-pta"}, {"type": "string", "format": "hostname"}]}
+    for schema in (either, listed):
+        with pytest.raises(UnsupportedConstraint, match="cannot be told exactly"):
+            json_schema(schema)
+    exact = {"oneOf": [{"type": "string", "pattern": "^2"}, {"type": "string", "format": "date"}]}
+    assert not accepts(json_schema(exact), "2024-02-29")
+    assert accepts(json_schema(exact), "2024-02-30")
+
+
 def test_other_documents():
     registry = Registry().with_contents([("https://example.com/a", {"$schema": DRAFT, "$defs": {"b": {"const": 1}}})])
     constraint = json_schema({"$ref": "https://example.com/a#/$defs/b"}, registry=registry)

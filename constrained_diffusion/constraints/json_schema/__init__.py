@@ -4,34 +4,25 @@ Every text of the language is JSON (RFC 8259) that is valid under the schema; dr
 and 2020-12 (the default) are read as ``$schema`` says. The keywords of one schema object, siblings of
 ``$ref``, ``enum`` and ``anyOf`` included, hold together in every draft.
 
-What becomes of each keyword (the same as data: ``KEYWORDS``):
+What becomes of each keyword is data: ``KEYWORDS``. ``exact``: the keyword means what the specification says, whatever
+stands beside it and also where it must fail (under ``not``, in the other branches of ``oneOf``, behind ``if``).
+``partial``: with exceptions, namely
 
 =================================================  ======================================================
-``type`` ``enum`` ``const`` ``allOf`` ``anyOf``    exact
-``$ref``                                           exact for JSON pointers into the document, unless
-                                                   recursive; refused otherwise
-``minimum`` ``maximum`` ``exclusiveMinimum``       exact; a subset of spellings (see numbers)
-``exclusiveMaximum``
-``minLength`` ``maxLength`` ``pattern``            exact; a subset of spellings (see strings); ``maxLength``
-                                                   is counted up to ``max_count``
-``items`` ``prefixItems`` ``additionalItems``      exact; ``maxItems`` is counted up to ``max_count``
-``minItems`` ``maxItems``
-``properties`` ``required``                        exact; members in the order of ``properties``, then the
-``additionalProperties``                           required ones that it lacks, then additional ones
-``format``                                         not enforced; noted among the warnings
-``oneOf``                                          refused, unless it has a single branch
-``not`` ``if`` ``then`` ``else`` ``multipleOf``    refused with path and name where they have an effect on
-``uniqueItems`` ``contains`` ``minContains``       a type of value that the other keywords leave;
-``maxContains`` ``unevaluatedItems``               noted among the warnings with ``lenient=True``
-``patternProperties`` ``propertyNames``
-``minProperties`` ``maxProperties``
-``dependencies`` ``dependentRequired``
-``dependentSchemas`` ``unevaluatedProperties``
-``$dynamicRef`` ``$recursiveRef`` ``extends``
-``disallow`` ``divisibleBy``
-other keywords of the specification                annotations, read past
-keywords that no draft knows                       read past, and noted among the warnings
+``format``                                         each format is exact or leaves out what ``FORMATS`` says;
+                                                   one that leaves something out is refused where it must fail
+``uniqueItems``                                    exact for up to nine listed values, see ``unique.py``;
+                                                   refused where it must fail
+``minProperties``                                  beyond one, additional names count once for each group of
+                                                   first letters
+``unevaluatedProperties`` ``unevaluatedItems``     refused where they must fail
 =================================================  ======================================================
+
+``annotation``: read past; so are keywords that no draft knows, which are noted among the warnings. ``refused``: with
+path and name, or noted among the warnings with ``lenient=True``. ``maxLength`` and ``maxItems`` are counted up to
+``max_count``. Members stand in the order of ``properties``, then come the required ones that it lacks, then others; or
+in any order, with ``property_order="any"``. References may lead to anchors, to embedded resources and to the documents
+of a ``registry``; dynamic ones are followed as the way to them decides.
 
 How a value may be written:
 
@@ -47,7 +38,8 @@ How a value may be written:
 - *Numbers of* ``enum`` *and* ``const``: as ``json.dumps`` writes them and in plain decimals, ``1`` also as ``1.0``.
 
 Where a finite automaton must stop somewhere, ``JsonSchema.bounds`` says where: any JSON nests at most
-``any_depth`` deep (a scalar or an empty container has depth 0). A declared name never occurs twice in an object; that
+``any_depth`` deep (a scalar or an empty container has depth 0), and a schema that refers to itself is followed as
+often. A declared name never occurs twice in an object; that
 additional names differ among each other is beyond a finite automaton, but all of them satisfy the same schema.
 """
 

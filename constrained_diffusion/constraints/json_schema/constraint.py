@@ -82,6 +82,8 @@ def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compile
             return compiler, compiler.root()
         except Exhausted:
             continue
+        except RecursionError as error:
+            raise InvalidConstraint("the schema describes values that nest too deep to be written out") from error
     raise LimitExceeded("max_schema_work", limits.max_schema_work, "the work to read the schema")
 
 

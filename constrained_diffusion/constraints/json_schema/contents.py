@@ -8,7 +8,7 @@ from typing import Literal, final
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
 from constrained_diffusion.automata.utf8 import ALL_CODE_POINTS
-from constrained_diffusion.constraints.json_schema.formats import format_expression
+from constrained_diffusion.constraints.json_schema.formats import FORMATS, format_expression
 from constrained_diffusion.constraints.regex import pattern_expression
 from constrained_diffusion.limits import Limits
 
@@ -31,6 +31,11 @@ class Content:
     @property
     def negated(self) -> "Content":
         return replace(self, is_negated=not self.is_negated)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether ``expression`` has every string that meets the condition."""
+        return self.kind != "format" or self.text not in FORMATS or FORMATS[self.text].is_exact
 
     @property
     def expression(self) -> ex.Expression:

@@ -49,11 +49,13 @@ class Reader:
 
     Args:
         budget: steps of work until ``Exhausted`` is raised.
+        is_probe: whether it is only asked what cannot be; a format that leaves something out then says nothing.
     """
 
-    def __init__(self, document: Document, budget: int) -> None:
+    def __init__(self, document: Document, budget: int, *, is_probe: bool = False) -> None:
         self.document = document
         self.budget = budget
+        self.is_probe = is_probe
         self._known: dict[frozenset[Any], tuple[Facts, ...]] = {}
         self._empty: dict[frozenset[Any], bool] = {}
         self._names: dict[tuple[Any, ...], ByteDFA] = {}
@@ -211,7 +213,7 @@ class Reader:
     @cached_property
     def _probe(self) -> "Reader":
         """A reader that nobody hears, which shares what is known of emptiness."""
-        probe = Reader(self.document.unheard, self.budget)
+        probe = Reader(self.document.unheard, self.budget, is_probe=True)
         probe._empty = self._empty
         probe._probe = probe
         return probe
@@ -232,7 +234,7 @@ class Reader:
         if kind in ("integer", "fraction"):
             return ranges.is_empty(facts.lower, facts.upper)
         if kind == "string":
-            return bool(facts.contents) and string_automaton(facts).is_empty
+            return _has_no_string(facts)
         if kind == "array":
             return self._excludes_arrays(facts, level)
         return kind == "object" and self._excludes_objects(facts, level)
@@ -280,10 +282,15 @@ class Reader:
         if kind in ("integer", "fraction"):
             return _number_fits(constant, facts)
         if kind == "string":
-            return _string_fits(constant, facts)
+            return self._string_fits(constant, facts)
         if kind == "array":
             return self._array_fits(constant, facts)
         return kind != "object" or self._object_fits(constant, facts)
+
+    def _string_fits(self, text: str, facts: Facts) -> bool:
+        is_of_length = facts.least_length <= len(text) <= _or_inf(facts.most_length)
+        conditions = (content for content in facts.contents if content.is_exact or not self.is_probe)
+        return is_of_length and all(content.holds(text) for content in conditions)
 
     def _array_fits(self, constant: list[Any], facts: Facts) -> bool:
         if not facts.least_items <= len(constant) <= _or_inf(facts.most_items):
@@ -343,6 +350,12 @@ class Reader:
         return ex.compile_expression(ex.union(*(ex.Embedded(option) for option in options)), limits)
 
 
+def _has_no_string(facts: Facts) -> bool:
+    """Whether no string satisfies the facts; a format that leaves something out says nothing here."""
+    exact = tuple(content for content in facts.contents if content.is_exact)
+    return bool(exact) and ex.compile_expression(conjunction(exact, 0, None), Limits()).is_empty
+
+
 def string_automaton(facts: Facts) -> ByteDFA:
     """The characters of the strings that satisfy the facts."""
     content = conjunction(facts.contents, facts.least_length, facts.most_length)
@@ -373,11 +386,6 @@ def _number_fits(constant: int | float, facts: Facts) -> bool:
         and value not in facts.excluded
         and all(((value / divisor).denominator == 1) == is_multiple for divisor, is_multiple in facts.multiples)
     )
-
-
-def _string_fits(text: str, facts: Facts) -> bool:
-    is_of_length = facts.least_length <= len(text) <= _or_inf(facts.most_length)
-    return is_of_length and all(content.holds(text) for content in facts.contents)
 
 
 def _or_inf(value: int | None) -> float:

@@ -43,15 +43,16 @@ so that copying is easy."""
 class Recipe:
     """Everything that decides the result."""
 
-    steps: int = 5_400
+    cycles: tuple[int, ...] = (5_400, 8_000)
+    """The steps at which training is cooled down and what there is then is whole; it warms up again behind each."""
     warmup_steps: int = 100
     cooldown_share: float = 0.25
-    """The last part of training lowers the learning rate."""
+    """The last part of a cycle lowers the learning rate."""
     copying_steps: tuple[int, int] = (600, 600)
     """The first steps see only sentences to copy from, plain ones and then varied ones: attention to
     the prompt is then learned in minutes, and hardly ever without."""
     full_canvas_share: float = 0.08
-    """The last part of training runs on canvases of full length."""
+    """The last part of a cycle runs on canvases of full length."""
     batch_size: int = 32
     full_canvas_batch_size: int = 16
     learning_rate: float = 5e-3
@@ -61,6 +62,15 @@ class Recipe:
     vocabulary_size: int = 896
     canvas_length: int = 256
     seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.cycles[-1]
+
+    def cycle(self, step: int) -> tuple[int, int]:
+        """Where the cycle of a step begins and ends."""
+        end = next((end for end in self.cycles if step < end), self.steps)
+        return max((start for start in self.cycles if start < end), default=0), end
 
 
 # --- tokenizer and architecture ------------------------------------------------------------------
@@ -290,9 +300,10 @@ def loss_of(model: DiffusionGemmaForBlockDiffusion, batch: Batch, recipe: Recipe
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """Up during warm-up, then constant, and in the last part down to a fiftieth."""
-    up = (step + 1) / recipe.warmup_steps
-    down = (recipe.steps - step) / (recipe.steps * recipe.cooldown_share)
+    """In each cycle up during warm-up, then constant, and in the last part down to a fiftieth."""
+    start, end = recipe.cycle(step)
+    up = (step - start + 1) / recipe.warmup_steps
+    down = (end - step) / ((end - start) * recipe.cooldown_share)
     return recipe.learning_rate * max(min(up, down, 1.0), 0.02)
 
 
@@ -356,7 +367,8 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.step, self.recipe)
-        is_full = self.step >= self.recipe.steps * (1 - self.recipe.full_canvas_share)
+        start, end = self.recipe.cycle(self.step)
+        is_full = end - self.step <= (end - start) * self.recipe.full_canvas_share
         loss = loss_of(self.model, at_full_length(batch, self.recipe) if is_full else batch, self.recipe, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -399,11 +411,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoint", help="where the model goes")
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints of the training go")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--cycles", type=int, nargs="+", default=Recipe.cycles, help="steps at which to cool down")
     parser.add_argument("--save-every", type=int, default=250)
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    recipe = Recipe(steps=arguments.steps)
+    recipe = Recipe(cycles=tuple(arguments.cycles))
     tokenizer = train_tokenizer(recipe)
     export(train(recipe, tokenizer, arguments.work, arguments.save_every), tokenizer, arguments.out)
 

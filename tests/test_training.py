@@ -1,0 +1,54 @@
+"""The script that trains the bundled model: its schedule, and that a run which was cut goes on where it was."""
+
+import json
+from itertools import islice
+
+import jsonschema
+import pytest
+import torch
+
+from constrained_diffusion.models.tiny.corpus import KINDS, examples, is_held_out
+from constrained_diffusion.models.tiny.train import Batch, Recipe, Trainer, learning_rate
+
+RECIPE = Recipe(cycles=(400, 1000), warmup_steps=10)
+
+
+def test_the_rate_rises_and_falls_in_each_cycle():
+    rates = [learning_rate(step, RECIPE) / RECIPE.learning_rate for step in range(1000)]
+    for start, end in ((0, 400), (400, 1000)):
+        assert rates[start] == pytest.approx(0.1)
+        assert rates[start + 10 : start + 100] == [1.0] * 90
+        assert rates[end - 1] == pytest.approx(0.02)
+
+
+def test_a_resumed_run_takes_the_same_steps(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(3, 300, (2, 8), generator=generator)
+    target[:, 5] = 1
+    batch = Batch(torch.randint(3, 300, (2, 6), generator=generator), target, torch.zeros(2, 8, dtype=torch.bool))
+    whole = Trainer(RECIPE, tmp_path)
+    for _ in range(2):
+        whole.train_step(batch)
+    whole.save()
+    resumed = Trainer(RECIPE, tmp_path)
+    assert resumed.step == 2
+    assert resumed.train_step(batch) == pytest.approx(whole.train_step(batch), rel=1e-5)
+
+
+def test_examples_satisfy_their_schemas():
+    for example in islice(examples(3), 200):
+        jsonschema.validate(example.value, example.schema)
+        assert json.loads(json.dumps(example.value)) == example.value
+
+
+def test_numbers_of_the_test_set_are_never_trained_on():
+    asked = {"age", "seats", "order_id", "ticket", "number"}
+    for split in (False, True):
+        found = [
+            example.value[key]
+            for example in islice(examples(4, held_out=split), 300)
+            for key in asked & example.value.keys()
+        ]
+        assert len(found) > 20
+        assert all(is_held_out(str(value)) == split for value in found if isinstance(value, int))
+    assert len(KINDS) >= 6
