@@ -115,7 +115,8 @@ def json_schema(
             ``"any"``: in every order, which takes a state for each set of members seen (at most 1,024).
         formats: ``"enforce"``: strings are of their ``format``; ``"annotate"``: it is only noted among the warnings.
         lenient: note what cannot be enforced among the warnings instead of refusing it.
-        any_depth: how deep a value may nest where the schema allows any JSON.
+        any_depth: how deep a value may nest where the schema allows any JSON, and how often a schema that refers to
+            itself is followed.
         max_count: how far ``maxLength`` and ``maxItems`` are counted; beyond it less is accepted than they allow.
         additional_properties: ``"spec"``: objects are open unless their schema closes them; ``"forbid"``: an
             object with ``properties`` but without ``additionalProperties`` is closed. Types always forbid.

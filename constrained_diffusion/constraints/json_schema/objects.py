@@ -66,6 +66,8 @@ class Members:
         self.is_closed = is_closed
         self.declared = facts.declared_names
         self.others = () if is_closed else other_names(facts, reader)
+        self._spellings = [self._spelled(names) for names in self.others]
+        self._built: dict[tuple[int, int], tuple[ex.Expression, ex.Expression, ex.Expression]] = {}
 
     @cached_property
     def _counts_surely(self) -> bool:
@@ -151,10 +153,11 @@ class Members:
                 behind = behind._replace(used=place.used | {i}, sure=self._surely_more(place))
             claims = self.facts.other_claims(names.holding)
             for witnessed, more in self._witnessing(place, self._witnesses_among(names), i):
-                member = self._member(self._spelled(names), self.value((*claims, *more), "*"))
+                member = self._member(self._spellings[i], self.value((*claims, *more), "*"))
                 yield member, self._forgetful(behind._replace(witnessed=witnessed))
 
     def _member(self, name: ex.Expression, value: ex.Expression) -> ex.Expression:
+        """A member; equal ones are one, so that their automaton stands in a place once."""
         if value is ex.NOTHING:
             return ex.NOTHING
         key = (id(name), id(value))
@@ -162,25 +165,8 @@ class Members:
             self._built[key] = (name, value, self.layout.member(name, value))
         return self._built[key][2]
 
-    @cached_property
-    def _built(self) -> dict[tuple[int, int], tuple[ex.Expression, ex.Expression, ex.Expression]]:
-        """Members by name and value, so that equal ones are one."""
-        return {}
-
     def _spelled(self, names: Names) -> ex.Expression:
-        if names.content is None:
-            return self._every_other_name
-        if id(names) not in self._spellings:
-            self._spellings[id(names)] = quoted(encoded(names.content))
-        return self._spellings[id(names)]
-
-    @cached_property
-    def _every_other_name(self) -> ex.Expression:
-        return OtherName(frozenset(self.declared))
-
-    @cached_property
-    def _spellings(self) -> dict[int, ex.Expression]:
-        return {}
+        return OtherName(frozenset(self.declared)) if names.content is None else quoted(encoded(names.content))
 
     def _is_full(self, place: _Place) -> bool:
         return self.facts.most_members is not None and place.members >= self.facts.most_members
