@@ -5,6 +5,7 @@ import json
 import random
 import re
 from decimal import Decimal
+from fractions import Fraction
 from types import MappingProxyType
 
 import hypothesis.strategies as st
@@ -41,7 +42,15 @@ def _pattern(validator, pattern, instance, schema):
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
+def _multiple_of(validator, divisor, instance, schema):
+    """``multipleOf`` by exact arithmetic: decimals of any size have no remainder in the library."""
+    if validator.is_type(instance, "number") and (Fraction(instance) / Fraction(divisor)).denominator != 1:
+        yield jsonschema.ValidationError(f"{instance!r} is no multiple of {divisor!r}")
+
+
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator, {"pattern": _pattern, "multipleOf": _multiple_of}
+)
 
 
 def _number(text):
