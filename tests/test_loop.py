@@ -170,6 +170,34 @@ def test_a_token_that_the_model_comes_to_doubt_is_drawn_again():
     assert result.text == "b"
 
 
+@pytest.mark.parametrize("feedback", list(cd.Feedback))
+def test_what_a_pass_hands_to_the_next(feedback):
+    """Two texts of one and two tokens: together the positions are surer of one than each is by itself."""
+    logits = torch.zeros(1, 4, len(TOY))
+    logits[0, :, 0], logits[0, :, END] = 1.5, 1.0
+    denoiser = cd.ScriptedDenoiser(TOY, [logits, logits])
+    process = cd.Process(2, cd.ConstantTemperature(1.0), stopping=cd.NeverStop(), feedback=feedback)
+    cd.Generator(denoiser, process).generate("", cd.regex("a|aaa"), max_new_tokens=4, seed=0)
+    posterior = cd.compile(cd.regex("a|aaa"), TOY).posterior(logits)
+    expected = posterior.log_marginals() if feedback == "marginals" else posterior.log_predictions()
+    assert torch.allclose(denoiser.conditionings[1], expected)
+    assert not torch.allclose(posterior.log_marginals(), posterior.log_predictions(), atol=0.1)
+
+
+def test_a_position_must_look_certain_to_the_model_too():
+    """Each position leans a little to one text, together they are sure of it: kept only by the posterior's measure."""
+    vocabulary = cd.Vocabulary([b"a", b"b", None], end_ids=2)
+    logits = torch.zeros(1, 40, 3)
+    logits[0, :, 0] = 1.5
+    kept = {}
+    for feedback in cd.Feedback:
+        denoiser = cd.ScriptedDenoiser(vocabulary, [logits])
+        process = cd.Process(1, cd.ConstantTemperature(1.0), feedback=feedback)
+        result = cd.Generator(denoiser, process).generate("", cd.regex("a{39}|b{39}"), max_new_tokens=40, seed=0)
+        kept[feedback] = result.trace[0].accepted
+    assert kept["prediction"] < 5 < kept["marginals"]
+
+
 def test_forced_positions_do_not_stop_the_loop_early():
     """Two open positions among fifty forced ones: their doubt must count in full."""
     vocabulary = cd.Vocabulary([b"a", b"b", b"x", None], end_ids=3)

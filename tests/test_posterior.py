@@ -37,7 +37,23 @@ def assert_agrees(posterior, expected, *, tolerance=1e-5):
     assert expected.texts[text_key(posterior.map())] == pytest.approx(expected.best, rel=1e-4)
     entropy = -torch.special.xlogy(expected.marginals, expected.marginals).sum(-1)
     assert torch.allclose(posterior.entropy(), entropy, atol=1e-4)
+    best = posterior.map()
+    marginal = expected.marginals.gather(-1, best[:, None]).squeeze(-1)
+    assert torch.allclose(posterior.log_marginals_of(best).exp(), marginal, atol=tolerance)
     assert float(posterior.log_prob(posterior.map())) == pytest.approx(math.log(expected.best), abs=1e-4)
+
+
+def assert_predictions_agree(posterior, expected, logits, pins=None):
+    """The model's own probabilities, of just the tokens that some valid canvas has."""
+    log_p = torch.log_softmax(logits.double(), -1)
+    for i, pin in enumerate([] if pins is None else pins.tolist()):
+        if pin >= 0:
+            log_p[i] = torch.log(torch.nn.functional.one_hot(torch.tensor(pin), log_p.shape[-1]))
+    allowed = torch.where(expected.marginals > 0, log_p, -torch.inf)
+    assert torch.allclose(posterior.log_predictions().exp().double(), allowed.exp(), atol=1e-5)
+    assert torch.equal(posterior.log_predictions() > -torch.inf, allowed > -torch.inf)
+    within = torch.log_softmax(allowed, -1).exp()
+    assert torch.allclose(posterior.predictive_entropy(), torch.special.entr(within).sum(-1), atol=1e-4)
 
 
 logits_kinds = st.sampled_from(["flat", "random", "peaked", "gaps", "holes"])
@@ -77,6 +93,19 @@ def test_every_quantity_agrees_with_enumeration(pattern, kind, length, seed, tem
             AUTOMATA[pattern].posterior(logits, temperature=temperature)
         return
     assert_agrees(AUTOMATA[pattern].posterior(logits, temperature=temperature), expected)
+
+
+@pytest.mark.parametrize("kind", ["random", "peaked", "holes"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_predictions_are_the_model_s_own_among_allowed_tokens(pattern, kind):
+    logits = make_logits(kind, 4, len(TOY), 6)
+    expected = enumerate_canvases(logits, full_match(pattern))
+    if expected.log_z > -math.inf:
+        assert_predictions_agree(AUTOMATA[pattern].posterior(logits), expected, logits)
+    pins = torch.tensor([-1, 1, -1, -1])
+    expected = enumerate_canvases(logits, full_match(pattern), pins=pins.tolist())
+    if expected.log_z > -math.inf:
+        assert_predictions_agree(AUTOMATA[pattern].posterior(logits, pins=pins), expected, logits, pins)
 
 
 @settings(deadline=None, max_examples=40)

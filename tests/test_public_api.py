@@ -20,6 +20,7 @@ PUBLIC = [
     "Denoiser",
     "DiffusionGemmaDenoiser",
     "EntropyBound",
+    "Feedback",
     "Generation",
     "Generator",
     "Limits",

@@ -3,6 +3,8 @@
 Each pass: logits -> posterior -> joint sample -> keep the certain positions -> noise on the
 others -> stop when settled. The posterior stands where the stock sampler has its softmax, so
 nothing is patched and nothing is locked: a position that turns uncertain is drawn again.
+Proposal, best text and the stop rule are the posterior's; what goes back to the model is
+``Process.feedback``.
 """
 
 import time
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from constrained_diffusion.automata.token_automaton import TokenAutomaton
 from constrained_diffusion.diffusion.generation import PassRecord
-from constrained_diffusion.diffusion.policies import Process
+from constrained_diffusion.diffusion.policies import Feedback, Process
 from constrained_diffusion.errors import InfeasibleError, ModelError
 from constrained_diffusion.inference.free import FreePosterior
 from constrained_diffusion.inference.posterior import CanvasPosterior
@@ -96,8 +98,9 @@ class _Refinement:
     Attributes:
         canvas: int64 [B, L], what the model reads.
         best: int64 [B, L], the most probable canvas so far, frozen once a row is settled.
-        conditioning: float32 [B, L, V], the conditioned logits of each row's last pass.
+        conditioning: float32 [B, L, V], what each row's last pass hands to the next.
         log_probability: of each row's best text at its last pass.
+        log_marginals: float64 [B, L], of that text's tokens.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class _Refinement:
         self.is_first_pass = True
         self.conditioning: Tensor | None = None
         self.log_probability = [0.0] * len(drafts)
+        self.log_marginals = torch.zeros(self.shape, dtype=torch.float64)
         self.unchanged = [0] * len(drafts)
         self.is_settled = [draft.is_done for draft in drafts]
 
@@ -149,7 +153,7 @@ class _Refinement:
                 draft.state = draft.automaton.advance(draft.state, ids if end is None else ids[: end + 1])
             draft.ids += kept
             draft.is_ended = end is not None
-            draft.probabilities += self._probabilities(row, kept)
+            draft.probabilities += self.log_marginals[row, : len(kept)].exp().tolist()
             draft.log_probability += self.log_probability[row]
 
     def _noise(self) -> Tensor:
@@ -171,12 +175,14 @@ class _Refinement:
         groups = [_Group(rows, self._posterior(logits[rows], rows, temperature)) for rows in self._rows()]
         proposal, best = self.canvas.clone(), self.best.clone()
         entropy = torch.zeros(self.shape, dtype=torch.float64, device=logits.device)
+        doubt = entropy.clone()
         for group in groups:
             proposal[group.rows] = group.posterior.sample(self.generator)
             best[group.rows] = group.posterior.map()
             entropy[group.rows] = group.posterior.entropy().double()
+            doubt[group.rows] = self._doubt(group.posterior, entropy[group.rows])
             self._condition(self.conditioning[group.rows], group.posterior, is_active[group.rows])
-        is_accepted = self.process.acceptance.accept(entropy)
+        is_accepted = self.process.acceptance.accept(doubt)
         renoised = torch.where(is_accepted, proposal, self._noise())
         self.canvas = torch.where(is_active[:, None], renoised, self.canvas)
         best = torch.where(is_active[:, None], best, self.best)
@@ -186,10 +192,18 @@ class _Refinement:
 
     def _condition(self, target: Tensor, posterior: CanvasPosterior | FreePosterior, is_active: Tensor) -> None:
         """Writes the conditioned logits of the rows that are not settled."""
+        is_prediction = self.process.feedback == Feedback.PREDICTION
+        logits = posterior.log_predictions if is_prediction else posterior.log_marginals
         if is_active.all():
-            posterior.log_marginals(target)
+            logits(target)
         else:
-            target[is_active] = posterior.log_marginals()[is_active]
+            target[is_active] = logits()[is_active]
+
+    def _doubt(self, posterior: CanvasPosterior | FreePosterior, entropy: Tensor) -> Tensor:
+        """What acceptance judges each position by, [B, L] in nats, given the entropy of its marginal."""
+        if self.process.feedback == Feedback.MARGINALS:
+            return entropy
+        return torch.maximum(entropy, posterior.predictive_entropy().double())
 
     def _rows(self) -> list[slice]:
         """Runs of neighbouring unsettled rows under one automaton.
@@ -248,9 +262,10 @@ class _Refinement:
                 ),
             )
         if finished:
-            log_prob = posterior.log_prob(best[rows])
+            log_prob, log_marginals = posterior.log_prob(best[rows]), posterior.log_marginals_of(best[rows])
             for row in finished:
                 self.log_probability[row] = float(log_prob[row - rows.start])
+                self.log_marginals[row] = log_marginals[row - rows.start].cpu()
 
     def _record(self, row: int, record: PassRecord) -> None:
         self.drafts[row].records.append(record)
@@ -261,14 +276,6 @@ class _Refinement:
         vocabulary = self.denoiser.vocabulary
         ids = [token for token in self.drafts[row].ids + best.tolist() if token < len(vocabulary)]
         return vocabulary.decode(ids).decode(errors="replace")
-
-    def _probabilities(self, row: int, ids: list[int]) -> list[float]:
-        """The marginal probability of each of a finished canvas's first tokens."""
-        if self.conditioning is None or not ids:
-            return []
-        log_q = self.conditioning[row, : len(ids)]
-        picked = log_q.gather(-1, torch.tensor(ids, device=log_q.device)[:, None]).squeeze(-1)
-        return [min(float(p), 1.0) for p in (picked - log_q.logsumexp(-1)).exp()]
 
 
 def _now(device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import final
 
 import torch
@@ -111,6 +112,22 @@ class NeverStop(Stopping):
 
 
 @final
+class Feedback(StrEnum):
+    """What a pass hands to the next one: the self-conditioning, and how certain a position must look to be kept.
+
+    The marginals of a factorised prediction overstate certainty where positions depend on each other:
+    each leans a little to the text that is a token shorter, and together they are sure of it. Kept on the
+    canvas and fed back, the mistake stays. The prediction, cut down to the allowed tokens, knows all that
+    the constraint rules out and is as unsure as the model.
+    """
+
+    PREDICTION = "prediction"
+    """The model's own probabilities of the tokens that some valid text has there."""
+    MARGINALS = "marginals"
+    """The posterior probabilities."""
+
+
+@final
 @dataclass(frozen=True)
 class Process:
     """How a canvas is refined; the defaults are DiffusionGemma's."""
@@ -119,6 +136,9 @@ class Process:
     temperature: TemperatureSchedule = LinearTemperature()
     acceptance: Acceptance = EntropyBound()
     stopping: Stopping = StableAndConfident()
+    feedback: Feedback = Feedback.PREDICTION
 
     def __post_init__(self) -> None:
+        if self.feedback not in set(Feedback):
+            raise ModelError(f"met feedback {self.feedback!r}; expected one of {[str(one) for one in Feedback]}")
         whole_number(self.max_passes, "max_passes", ModelError, least=1)

@@ -48,6 +48,18 @@ class FreePosterior:
         """The scaled logits, up to a constant the log probabilities, [B, L, V]."""
         return self._scaled if out is None else out.copy_(self._scaled)
 
+    def log_marginals_of(self, ids: Tensor) -> Tensor:
+        """Log probability of one token at each position, [B, L]."""
+        return torch.as_tensor(self._distribution.log_prob(ids)).double()  # type: ignore[no-untyped-call]
+
+    def log_predictions(self, out: Tensor | None = None) -> Tensor:
+        """The same as ``log_marginals``: nothing is excluded."""
+        return self.log_marginals(out)
+
+    def predictive_entropy(self) -> Tensor:
+        """The same as ``entropy``."""
+        return self.entropy()
+
     def entropy(self) -> Tensor:
         """[B, L], in nats."""
         return torch.as_tensor(self._distribution.entropy())  # type: ignore[no-untyped-call]
@@ -58,4 +70,4 @@ class FreePosterior:
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Log probability of the whole canvas [B, L]; [B]."""
-        return torch.as_tensor(self._distribution.log_prob(ids)).sum(-1).double()  # type: ignore[no-untyped-call]
+        return self.log_marginals_of(ids).sum(-1)

@@ -96,14 +96,35 @@ class CanvasPosterior:
 
         ``out`` is an optional contiguous tensor of that shape to write into, on the device of the logits.
         """
+        return self._token_scores(self._log_factor, out)
+
+    def log_predictions(self, out: Tensor | None = None) -> Tensor:
+        """Log of the model's own probability of each token, -inf where no valid text has it; as ``log_marginals``.
+
+        Unlike the marginals it does not count the same evidence once per position: where a text could
+        be a token longer, many positions that lean a little to one reading together seem certain of it.
+        """
+        return self._token_scores(np.where(self._log_factor > -np.inf, 0.0, -np.inf), out)
+
+    def _token_scores(self, log_factor: NDArray[np.float64], out: Tensor | None) -> Tensor:
+        """The log probability of each token times its class's factor, all on its token where a position is pinned."""
         shape = (len(self._canvases), self._length, -1) if self._is_batch else (self._length, -1)
         target = None if out is None else self._checked_out(out)
         pinned = np.flatnonzero(self._pins >= 0)
-        flat = self._rows.condition(self._table, self._log_factor, target)
+        flat = self._rows.condition(self._table, log_factor, target)
         if len(pinned):
             flat[torch.as_tensor(pinned)] = -torch.inf
             flat[torch.as_tensor(pinned), torch.as_tensor(self._pins[pinned])] = 0.0
         return flat.view(shape)
+
+    def log_marginals_of(self, ids: Tensor) -> Tensor:
+        """Log of the posterior probability of one token at each position, float64 of the shape of the ids."""
+        flat = self._checked_ids(ids).ravel()
+        rows = np.arange(len(flat))
+        scores = self._rows.log_probabilities(self._table, rows, flat)
+        log_q = np.minimum(scores + self._log_factor[rows, self._rows.class_of[flat].astype(np.int64)], 0.0)
+        pinned = np.where(self._pins == flat, 0.0, -np.inf)
+        return self._shaped(np.where(self._pins >= 0, pinned, log_q))
 
     def _checked_out(self, out: Tensor) -> Tensor:
         flat, width = self._rows.logits.shape
@@ -118,10 +139,19 @@ class CanvasPosterior:
 
     def entropy(self) -> Tensor:
         """Entropy of the marginal at each position, float64 [L] or [B, L], in nats."""
-        log_q = self._table.log_sum + self._log_factor
+        return self._shaped(self._entropy_of(self._table.log_sum + self._log_factor))
+
+    def predictive_entropy(self) -> Tensor:
+        """Entropy of the model's own prediction among the tokens that some valid text has there; as ``entropy``."""
+        allowed = np.where(self._log_factor > -np.inf, self._table.log_sum, -np.inf)
+        top = allowed.max(-1, keepdims=True)
+        return self._shaped(self._entropy_of(allowed - top - np.log(np.exp(allowed - top).sum(-1, keepdims=True))))
+
+    def _entropy_of(self, log_q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of each row's distribution over the tokens, from that over the classes, [rows, C]."""
         q = np.exp(log_q)
         terms = np.where(q > 0, q * (self._table.entropy - np.where(q > 0, log_q, 0.0)), 0.0)
-        return self._shaped(np.maximum(terms.sum(-1), 0.0))
+        return np.asarray(np.maximum(terms.sum(-1), 0.0))
 
     def undetermined(self) -> Tensor:
         """Positions that the constraint leaves open: bool [L] or [B, L].
@@ -139,13 +169,17 @@ class CanvasPosterior:
 
         -inf if the text is not in the language; float64 [] or [B].
         """
+        rows = self._checked_ids(ids)
+        values = [self._text_log_prob(canvas, row) for canvas, row in zip(self._canvases, rows, strict=True)]
+        return self._shaped(values)[..., 0]
+
+    def _checked_ids(self, ids: Tensor) -> NDArray[np.int64]:
+        """Token ids as an array [canvases, L]."""
         expected = [len(self._canvases), self._length][not self._is_batch :]
         if not isinstance(ids, Tensor) or list(ids.shape) != expected or ids.is_floating_point():
             met = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
             raise ModelError(f"ids are {met}; expected an integer tensor {expected}")
-        rows = ids.detach().cpu().numpy().reshape(len(self._canvases), self._length)
-        values = [self._text_log_prob(canvas, row) for canvas, row in zip(self._canvases, rows, strict=True)]
-        return self._shaped(values)[..., 0]
+        return ids.detach().cpu().numpy().astype(np.int64).reshape(len(self._canvases), self._length)
 
     def _text_log_prob(self, canvas: _Canvas, ids: NDArray[np.int64]) -> float:
         length = canvas.valid_length(ids)
