@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import constrained_diffusion as cd
 from constrained_diffusion.inference import reference
 from constrained_diffusion.inference import rows as rows_module
-from constrained_diffusion.inference.rows import Rows
+from constrained_diffusion.inference.rows import Rows, TokenClasses
 
 PATTERNS = ["a*", "(ab|ba)*", "a{1,3}b?", "(a|b)*a(a|b)", "b(ab)+", "(|a|bb)", "ab{2,}|b"]
 AUTOMATA = {pattern: cd.compile(cd.regex(pattern), TOY) for pattern in PATTERNS}
@@ -405,8 +405,9 @@ def test_invalid_ids_have_probability_zero():
 def test_the_streaming_kernels_agree_with_their_plain_twins(width, num_classes, kind, seed, temperature):
     logits = make_logits(kind, 3, width, seed)
     logits[:, 0] = 0.0
-    class_of = np.random.default_rng(seed).integers(0, num_classes, width).astype(np.uint16)
-    table = Rows(logits, temperature, class_of, num_classes).reduce()
+    class_of = np.random.default_rng(seed).integers(0, num_classes, width).astype(np.int32)
+    rows = Rows(logits, temperature, TokenClasses.of(class_of, num_classes))
+    table = rows.reduce()
     plain = reference.reduce_rows(logits, 1 / temperature, torch.as_tensor(class_of.astype(np.int64)), num_classes)
     for fast, slow in zip((table.log_sum, table.log_max), plain[:2], strict=True):
         assert np.allclose(fast, slow.numpy(), rtol=1e-5, atol=2e-4)
@@ -415,7 +416,7 @@ def test_the_streaming_kernels_agree_with_their_plain_twins(width, num_classes, 
     assert np.allclose(table.entropy, plain[4].numpy(), atol=2e-4)
     assert np.allclose(table.row_norm, plain[5].numpy(), rtol=1e-6, atol=1e-4)
     factor = torch.randn(3, num_classes, generator=torch.Generator().manual_seed(seed))
-    conditioned = Rows(logits, temperature, class_of, num_classes).condition(table, factor.double().numpy())
+    conditioned = rows.condition(table, factor.double().numpy())
     finite = torch.where(plain[1] > -torch.inf, plain[1], 0.0)
     index = torch.as_tensor(class_of.astype(np.int64))
     twin = reference.condition_rows(logits, 1 / temperature, index, plain[2].float(), (finite + factor).float())
@@ -451,16 +452,16 @@ def test_both_ways_of_drawing_tokens_follow_the_row():
     width, draws = 5000, 4000
     logits = torch.full((draws, width), -20.0)
     logits[:, [3, 100, 2047, 2048, 4999]] = torch.tensor([1.0, 2.0, 0.5, 1.5, 2.5])
-    class_of = np.zeros(width, np.uint16)
+    class_of = np.zeros(width, np.int32)
     class_of[[3, 2048, 4999]] = 1
-    rows = Rows(logits, 1.0, class_of, 2)
+    rows = Rows(logits, 1.0, TokenClasses.of(class_of, 2))
     uniforms = torch.rand(draws, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    best = rows.reduce().best
-    for wanted in (-1, 1):
-        allowed = torch.as_tensor(class_of == 1) | (wanted < 0)
+    table = rows.reduce()
+    for wanted in (-1, 0, 1):
+        allowed = torch.as_tensor(class_of == wanted) | (wanted < 0)
         expected = torch.where(allowed, logits[0], -torch.inf).softmax(-1)
         plan = np.full(draws, wanted, np.int32)
-        fast = torch.as_tensor(rows.draw(plan, best, uniforms.numpy()))
+        fast = torch.as_tensor(rows.draw(table, plan, uniforms.numpy()))
         plain = reference.draw_rows(
             logits, 1.0, torch.as_tensor(class_of.astype(np.int64)), torch.as_tensor(plan), uniforms
         )

@@ -21,7 +21,7 @@ from constrained_diffusion.checking import instance_of, real_number, whole_numbe
 from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError, UnsupportedConstraint
 from constrained_diffusion.inference import chain
 from constrained_diffusion.inference.posterior import FREE, CanvasPosterior, CanvasRequest
-from constrained_diffusion.inference.rows import Rows, class_map
+from constrained_diffusion.inference.rows import Rows, TokenClasses
 from constrained_diffusion.limits import Limits
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class TokenAutomaton:
         self.in_edges = self.out_edges.by(self.out_edges.target, len(lifted.distance))
         self.label_edges = self.out_edges.by(self.out_edges.label, len(lifted.label_begin) - 1)
         self.earliest = lru_cache(maxsize=64)(self._earliest)
-        self._class_map = lru_cache(maxsize=4)(self._class_map_of_width)
-        self.class_sizes = lru_cache(maxsize=4)(self._class_sizes_of_width)
+        self._classes = lru_cache(maxsize=4)(self._classes_of_width)
 
     def __repr__(self) -> str:
         return (
@@ -200,7 +199,7 @@ class TokenAutomaton:
         requests = [
             CanvasRequest(self._checked_state(s), b, p) for s, b, p in zip(states, budgets, rows_pins, strict=True)
         ]
-        rows = Rows(batch.reshape(count * length, width), temperature, self._class_map(width), self.num_classes)
+        rows = Rows(batch.reshape(count * length, width), temperature, self._classes(width))
         return CanvasPosterior(self, rows, requests, length, is_batch)
 
     def save(self, path: str | Path) -> None:
@@ -233,18 +232,14 @@ class TokenAutomaton:
         """The least number of tokens from ``state`` to each state, int32 [N + 1]."""
         return np.asarray(chain.earliest_positions(self.lifted.edge_begin, self.lifted.edge_target, state))
 
-    def _class_map_of_width(self, width: int) -> NDArray[Any]:
+    def _classes_of_width(self, width: int) -> TokenClasses:
         known = len(self.vocabulary)
         if width < known:
             raise ModelError(
                 f"the logits have {width} columns, but the vocabulary has {known} tokens; expected at least as many"
             )
         beyond = np.full(width - known, DEAD_CLASS, np.int32)
-        return class_map(np.concatenate([self.lifted.class_of_token, beyond]), self.num_classes)
-
-    def _class_sizes_of_width(self, width: int) -> NDArray[np.int64]:
-        """Tokens of each class, int64 [C]."""
-        return np.bincount(self._class_map(width).astype(np.int64), minlength=self.num_classes)
+        return TokenClasses.of(np.concatenate([self.lifted.class_of_token, beyond]), self.num_classes)
 
     def _checked_state(self, state: int) -> int:
         return whole_number(state, "state", ModelError, least=0, most=self.tail)

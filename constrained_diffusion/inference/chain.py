@@ -1,8 +1,8 @@
 """Inference on a chain: one recursion over the edges of an automaton, the semiring is a parameter.
 
-Weights come as logarithms, -inf is a true zero. The recursion itself runs on extended floats, a
-mantissa times a power of two with a 64-bit exponent: they can neither overflow nor underflow,
-and cost no exponential per edge. Shapes: L positions, C token classes, N + 1 states (the last is
+Weights come as logarithms, -inf is a true zero. Sums run on extended floats, a mantissa times a
+power of two with a 64-bit exponent: they can neither overflow nor underflow, and cost no
+exponential per edge. Maxima stay in logarithms. Shapes: L positions, C token classes, N + 1 states (the last is
 the tail behind the end of the text), E edges.
 """
 
@@ -114,7 +114,7 @@ def earliest_positions(edge_begin, edge_target, start):
 
 
 @njit(cache=True, nogil=True)
-def messages(label_m, label_e, begin, neighbour, label, distance, earliest, budget, start, is_forward, semiring):
+def messages(label_m, label_e, begin, neighbour, label, distance, earliest, budget, start, is_forward):
     """Extended floats [L + 1, N + 1]: the weight of all ways from the start to, or from there to the end of,
     each position and state.
 
@@ -155,17 +155,40 @@ def messages(label_m, label_e, begin, neighbour, label, distance, earliest, budg
                     top = max(top, places[count])
                     count += 1
             if count:
-                mantissa[here, s], exponent[here, s] = _combined(terms, places, count, top, semiring)
+                mantissa[here, s], exponent[here, s] = _combined(terms, places, count, top)
     return mantissa, exponent
 
 
+@njit(cache=True, nogil=True)
+def best_messages(label_weight, begin, target, label, distance, earliest, budget):
+    """float64 [L + 1, N + 1]: log of the greatest weight of any way from each position and state to the end.
+
+    Counts the same states as ``messages``.
+    """
+    length = len(label_weight)
+    n = len(distance)
+    tail = n - 1
+    out = np.full((length + 1, n), -np.inf)
+    for s in range(n):
+        if s == tail or distance[s] <= budget:
+            out[length, s] = 0.0
+    for i in range(length - 1, -1, -1):
+        for s in range(n):
+            if earliest[s] > i or (s != tail and distance[s] > length + budget - i):
+                continue
+            best = -np.inf
+            for e in range(begin[s], begin[s + 1]):
+                best = max(best, label_weight[i, label[e]] + out[i + 1, target[e]])
+            out[i, s] = best
+    return out
+
+
 @njit(cache=True, nogil=True, inline="always")
-def _combined(terms, places, count, top, semiring):
-    """The semiring's sum of extended floats whose greatest exponent is ``top``, mantissa in [1, 2)."""
+def _combined(terms, places, count, top):
+    """The sum of extended floats whose greatest exponent is ``top``, mantissa in [1, 2)."""
     total = 0.0
     for k in range(count):
-        term = terms[k] * _POWERS[min(top - places[k], 63)]
-        total = total + term if semiring == LOG else max(total, term)
+        total += terms[k] * _POWERS[min(top - places[k], 63)]
     while total >= 2.0:
         total *= 0.5
         top += 1
@@ -194,7 +217,7 @@ def label_marginals(first, last, label_begin, source, target, forward_m, forward
                     count += 1
             out[i, j] = -np.inf
             if count:
-                total, top = _combined(terms, places, count, top, LOG)
+                total, top = _combined(terms, places, count, top)
                 out[i, j] = log_of(total, top) - log_z
 
 
@@ -258,7 +281,7 @@ def _choose(values, n, uniform):
 
 
 @njit(cache=True, nogil=True)
-def path(
+def sampled_path(
     label_weight,
     class_weight,
     edge_begin,
@@ -271,36 +294,62 @@ def path(
     message_e,
     uniforms,
 ):
-    """int32 [L]: the class at each position of one path, or -1 in the tail. Label and class weights are logarithms.
+    """int32 [L]: the class at each position of one path drawn from the posterior, or -1 in the tail.
 
-    With ``uniforms`` [L, 2] the path is drawn from the posterior of LOG messages; with an empty
-    array it is the best path of MAX messages (ties go to the first edge and class).
+    Label and class weights are logarithms, the messages those to the end; ``uniforms`` [L, 2].
     """
     length = len(label_weight)
-    n = message_m.shape[1]
-    is_sample = len(uniforms) > 0
-    most = n
-    for s in range(n):
-        most = max(most, edge_begin[s + 1] - edge_begin[s])
-    for j in range(len(label_begin) - 1):
-        most = max(most, label_begin[j + 1] - label_begin[j])
-    values = np.empty(most)
+    tail = message_m.shape[1] - 1
+    values = np.empty(max(_largest_group(edge_begin), _largest_group(label_begin)))
     out = np.full(length, -1, np.int32)
     state = start
     for i in range(length):
-        if state == n - 1:
+        if state == tail:
             break
         begin, end = edge_begin[state], edge_begin[state + 1]
         for e in range(begin, end):
-            target = edge_target[e]
-            ahead = log_of(message_m[i + 1, target], message_e[i + 1, target])
+            ahead = log_of(message_m[i + 1, edge_target[e]], message_e[i + 1, edge_target[e]])
             values[e - begin] = label_weight[i, edge_label[e]] + ahead
-        chosen = _choose(values, end - begin, uniforms[i, 0]) if is_sample else np.argmax(values[: end - begin])
-        label = edge_label[begin + chosen]
-        state = edge_target[begin + chosen]
-        begin, end = label_begin[label], label_begin[label + 1]
+        edge = begin + _choose(values, end - begin, uniforms[i, 0])
+        state = edge_target[edge]
+        begin, end = label_begin[edge_label[edge]], label_begin[edge_label[edge] + 1]
         for k in range(begin, end):
             values[k - begin] = class_weight[i, label_class[k]]
-        chosen = _choose(values, end - begin, uniforms[i, 1]) if is_sample else np.argmax(values[: end - begin])
-        out[i] = label_class[begin + chosen]
+        out[i] = label_class[begin + _choose(values, end - begin, uniforms[i, 1])]
     return out
+
+
+@njit(cache=True, nogil=True)
+def best_path(
+    label_weight, class_weight, edge_begin, edge_target, edge_label, label_begin, label_class, start, message
+):
+    """int32 [L]: the class at each position of the best path, or -1 in the tail; ties go to the first edge and class.
+
+    Label and class weights and the messages to the end are logarithms.
+    """
+    length = len(label_weight)
+    tail = message.shape[1] - 1
+    out = np.full(length, -1, np.int32)
+    state = start
+    for i in range(length):
+        if state == tail:
+            break
+        edge, best = -1, -np.inf
+        for e in range(edge_begin[state], edge_begin[state + 1]):
+            value = label_weight[i, edge_label[e]] + message[i + 1, edge_target[e]]
+            if value > best:
+                edge, best = e, value
+        state = edge_target[edge]
+        best = -np.inf
+        for k in range(label_begin[edge_label[edge]], label_begin[edge_label[edge] + 1]):
+            if class_weight[i, label_class[k]] > best:
+                out[i], best = label_class[k], class_weight[i, label_class[k]]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _largest_group(begin):
+    most = 0
+    for k in range(len(begin) - 1):
+        most = max(most, begin[k + 1] - begin[k])
+    return most

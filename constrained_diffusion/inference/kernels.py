@@ -124,65 +124,59 @@ def condition_rows(logits, scale, class_of, first, last, class_top, log_factor, 
             target[t] = (row[t] - top[c]) * scale + factor[c]
 
 
-@njit(nogil=True, cache=True)
-def _draw(row, scale, class_of, wanted, top, uniform, shifted, exps, bits, powers, sums):
-    """A token of class ``wanted`` (any class if -1), drawn in proportion to its probability."""
-    width = len(row)
-    n_blocks = 0
-    total = 0.0
-    for begin in range(0, width, BLOCK):
-        n = min(BLOCK, width - begin)
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _draw(row, scale, members, best, mass, uniform, shifted, exps, bits, powers):
+    """One of the ``members`` in proportion to its probability; ``mass`` is their sum relative to the ``best`` one's.
+
+    The best one comes first, so that a certain draw reads nothing else.
+    """
+    goal = uniform * mass - 1.0
+    if goal < 0:
+        return best
+    for begin in range(0, len(members), BLOCK):
+        n = min(BLOCK, len(members) - begin)
         for k in range(n):
-            shifted[k] = (row[begin + k] - top) * scale
+            shifted[k] = (row[members[begin + k]] - row[best]) * scale
         _exponentials(shifted, n, exps, bits, powers)
-        mass = 0.0
-        if wanted < 0:
-            for k in range(n):
-                mass += exps[k]
-        else:
-            for k in range(n):
-                mass += exps[k] if class_of[begin + k] == wanted else np.float32(0.0)
-        sums[n_blocks] = mass
-        total += mass
-        n_blocks += 1
-    goal = uniform * total
-    chosen = -1
-    for b in range(n_blocks):
-        if sums[b] > 0:
-            chosen = b
-            if goal < sums[b]:
-                break
-            goal -= sums[b]
-    begin = chosen * BLOCK
-    n = min(BLOCK, width - begin)
-    for k in range(n):
-        shifted[k] = (row[begin + k] - top) * scale
-    _exponentials(shifted, n, exps, bits, powers)
-    token = -1
-    for k in range(n):
-        if exps[k] > 0 and (wanted < 0 or class_of[begin + k] == wanted):
-            token = begin + k
+        share = 0.0
+        for k in range(n):
+            exps[k] = np.float32(0.0) if members[begin + k] == best else exps[k]
+            share += exps[k]
+        if goal >= share:
+            goal -= share
+            continue
+        for k in range(n):
             goal -= exps[k]
-            if goal < 0:
-                break
-    return token
+            if goal < 0 and exps[k] > 0:
+                return members[begin + k]
+    return best
 
 
 @njit(nogil=True, cache=True)
-def draw_rows(logits, scale, class_of, first, last, wanted, best, uniforms, out):
+def _choose_class(log_sum, uniform):
+    """A class in proportion to its probability, and what is left of the uniform number."""
+    chosen, chosen_mass = -1, 1.0
+    for c in range(len(log_sum)):
+        mass = np.exp(log_sum[c])
+        if mass > 0.0:
+            chosen, chosen_mass = c, mass
+            if uniform < mass:
+                break
+            uniform -= mass
+    return chosen, min(uniform / chosen_mass, 1.0)
+
+
+@njit(nogil=True, cache=True)
+def draw_rows(logits, scale, class_begin, class_tokens, first, last, wanted, log_sum, log_max, best, uniforms, out):
     """Draws one token per row, from class ``wanted[row]`` or, where that is -1, from the whole row."""
     shifted = np.empty(BLOCK, np.float32)
     exps = np.empty(BLOCK, np.float32)
     bits = np.empty(BLOCK, np.int32)
     powers = bits.view(np.float32)
-    sums = np.empty(logits.shape[1] // BLOCK + 1)
     for i in range(first, last):
-        c = wanted[i]
-        if c >= 0:
-            top = logits[i, best[i, c]]
-        else:
-            top = np.float32(-np.inf)
-            for k in range(best.shape[1]):
-                if best[i, k] >= 0:
-                    top = max(top, logits[i, best[i, k]])
-        out[i] = _draw(logits[i], scale, class_of, c, top, uniforms[i], shifted, exps, bits, powers, sums)
+        c, uniform = wanted[i], uniforms[i]
+        if c < 0:
+            c, uniform = _choose_class(log_sum[i], uniform)
+        members = class_tokens[class_begin[c] : class_begin[c + 1]]
+        mass = np.exp(log_sum[i, c] - log_max[i, c])
+        out[i] = _draw(logits[i], scale, members, best[i, c], mass, uniform, shifted, exps, bits, powers)

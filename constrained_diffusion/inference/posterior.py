@@ -52,7 +52,7 @@ class CanvasPosterior:
         self._length = length
         self._is_batch = is_batch
         self._pins = np.concatenate([request.pins for request in requests])
-        self._table = _with_pins(rows.reduce(), self._pins, rows.class_of)
+        self._table = _with_pins(rows.reduce(), self._pins, rows.classes.of_token)
         _check_rows(self._table.row_norm, self._pins, length)
         self._canvases = [
             _Canvas(automaton, self._table, request, i * length, length) for i, request in enumerate(requests)
@@ -88,7 +88,7 @@ class CanvasPosterior:
         shape = (len(self._pins), 3)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=place).cpu().numpy()
         wanted = np.concatenate([canvas.sampled_classes(uniforms) for canvas in self._canvases])
-        drawn = self._rows.draw(wanted, self._table.best, uniforms[:, 2].copy())
+        drawn = self._rows.draw(self._table, wanted, uniforms[:, 2].copy())
         return self._shaped(np.where(self._pins >= 0, self._pins, drawn))
 
     def log_marginals(self, out: Tensor | None = None) -> Tensor:
@@ -122,7 +122,7 @@ class CanvasPosterior:
         flat = self._checked_ids(ids).ravel()
         rows = np.arange(len(flat))
         scores = self._rows.log_probabilities(self._table, rows, flat)
-        log_q = np.minimum(scores + self._log_factor[rows, self._rows.class_of[flat].astype(np.int64)], 0.0)
+        log_q = np.minimum(scores + self._log_factor[rows, self._rows.classes.of_token[flat].astype(np.int64)], 0.0)
         pinned = np.where(self._pins == flat, 0.0, -np.inf)
         return self._shaped(np.where(self._pins >= 0, pinned, log_q))
 
@@ -159,8 +159,8 @@ class CanvasPosterior:
         A position is determined if it is pinned, if only one token can stand there, or if it lies
         behind the end of the most probable text.
         """
-        sizes = self._automaton.class_sizes(len(self._rows.class_of))
-        choices = np.where(self._table.log_sum + self._log_factor > -np.inf, sizes, 0).sum(-1)
+        is_possible = self._table.log_sum + self._log_factor > -np.inf
+        choices = np.where(is_possible, self._rows.classes.sizes, 0).sum(-1)
         inside = np.concatenate([np.arange(self._length) < canvas.map_length for canvas in self._canvases])
         return self._shaped((choices > 1) & inside & (self._pins < 0))
 
@@ -215,8 +215,8 @@ class Messages:
 class _Canvas:
     """The chain of one canvas.
 
-    Three recursions, independent of each other: the weight behind each position and state (for
-    log Z and samples), the weight ahead of it (for marginals), and the best text.
+    Three recursions, independent of each other: the weight from each position and state to the end
+    (for log Z and samples), the weight from the start to there (for marginals), and the best text.
     """
 
     back: Messages
@@ -239,11 +239,9 @@ class _Canvas:
         lifted = self.automaton.lifted
         return np.asarray(chain.label_weights(class_weight, lifted.label_begin, lifted.label_class, semiring))
 
-    def messages(
-        self, label_weight: NDArray[np.float64], edges: GroupedEdges, *, is_forward: bool, semiring: int
-    ) -> Messages:
+    def messages(self, edges: GroupedEdges, *, is_forward: bool) -> Messages:
         mantissa, exponent = chain.messages(
-            *chain.extended(label_weight),
+            *chain.extended(self.log_labels),
             edges.begin,
             edges.source if is_forward else edges.target,
             edges.label,
@@ -252,50 +250,48 @@ class _Canvas:
             self.request.budget,
             self.request.state,
             is_forward,
-            semiring,
         )
         return Messages(mantissa, exponent)
 
+    def best_messages(self, labels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log of the greatest weight from each position and state to the end, [L + 1, N + 1]."""
+        lifted = self.automaton.lifted
+        return np.asarray(
+            chain.best_messages(
+                labels,
+                lifted.edge_begin,
+                lifted.edge_target,
+                lifted.edge_label,
+                lifted.distance,
+                self.automaton.earliest(self.request.state),
+                self.request.budget,
+            )
+        )
+
     def infer_back(self) -> None:
-        self.back = self.messages(self.log_labels, self.automaton.out_edges, is_forward=False, semiring=chain.LOG)
+        self.back = self.messages(self.automaton.out_edges, is_forward=False)
 
     def infer_ahead(self) -> None:
-        self.ahead = self.messages(self.log_labels, self.automaton.in_edges, is_forward=True, semiring=chain.LOG)
+        self.ahead = self.messages(self.automaton.in_edges, is_forward=True)
 
     def infer_best(self) -> None:
         labels = self.label_weights(self.log_max, chain.MAX)
-        back = self.messages(labels, self.automaton.out_edges, is_forward=False, semiring=chain.MAX)
-        is_feasible = back.log_at_start(self.request.state) > -np.inf
-        in_tail = np.full(self.length, -1, np.int32)
-        self.map_classes = self.path(labels, self.log_max, back, np.empty((0, 2))) if is_feasible else in_tail
+        back = self.best_messages(labels)
+        self.map_classes = np.full(self.length, -1, np.int32)
+        if back[0, self.request.state] > -np.inf:
+            self.map_classes = np.asarray(
+                chain.best_path(labels, self.log_max, *self._graph, self.request.state, back), np.int32
+            )
+
+    @property
+    def _graph(self) -> tuple[NDArray[np.generic], ...]:
+        """Edges by source, and the classes of each label."""
+        lifted = self.automaton.lifted
+        return (lifted.edge_begin, lifted.edge_target, lifted.edge_label, lifted.label_begin, lifted.label_class)
 
     @property
     def log_z(self) -> float:
         return self.back.log_at_start(self.request.state)
-
-    def path(
-        self,
-        labels: NDArray[np.float64],
-        weights: NDArray[np.float64],
-        message: Messages,
-        uniforms: NDArray[np.float64],
-    ) -> NDArray[np.int32]:
-        lifted = self.automaton.lifted
-        return np.asarray(
-            chain.path(
-                labels,
-                weights,
-                lifted.edge_begin,
-                lifted.edge_target,
-                lifted.edge_label,
-                lifted.label_begin,
-                lifted.label_class,
-                self.request.state,
-                message.mantissa,
-                message.exponent,
-                uniforms,
-            )
-        )
 
     @property
     def map_length(self) -> int:
@@ -311,7 +307,12 @@ class _Canvas:
 
     def sampled_classes(self, uniforms: NDArray[np.float64]) -> NDArray[np.int32]:
         part = uniforms[self.offset : self.offset + self.length, :2].copy()
-        return self.path(self.log_labels, self.log_sum, self.back, part)
+        back = self.back
+        state = self.request.state
+        path = chain.sampled_path(
+            self.log_labels, self.log_sum, *self._graph, state, back.mantissa, back.exponent, part
+        )
+        return np.asarray(path, np.int32)
 
     def class_factor(self) -> NDArray[np.float64]:
         """What the constraint multiplies each class's weight by at each position, as logarithms [L, C]."""
@@ -365,8 +366,7 @@ class _Canvas:
             )
         flat = np.where(self._allowed_by_pins(), 0.0, -np.inf)
         labels = self.label_weights(flat, chain.LOG)
-        pinned = self.messages(labels, self.automaton.out_edges, is_forward=False, semiring=chain.MAX)
-        if pinned.log_at_start(self.request.state) == -np.inf:
+        if self.best_messages(labels)[0, self.request.state] == -np.inf:
             raise InfeasibleError(self._pin_at_fault(flat))
         position = self._last_reached(self.log_sum)
         raise InfeasibleError(

@@ -71,9 +71,33 @@ def runs_compiled(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def class_map(class_of_token: NDArray[np.int32], num_classes: int) -> NDArray[Any]:
-    """The classes of tokens in the smallest fitting dtype, since every pass streams it."""
-    return class_of_token.astype(np.uint16 if num_classes <= _SMALL else np.int32)
+@final
+@dataclass(frozen=True, eq=False)
+class TokenClasses:
+    """Which class each token belongs to, and which tokens each class holds.
+
+    Attributes:
+        of_token: [V], in the smallest fitting dtype, since every pass streams it.
+        begin, tokens: int64 [C + 1] and int32 [V], the tokens grouped by class.
+    """
+
+    of_token: NDArray[Any]
+    begin: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, class_of_token: NDArray[np.int32], num_classes: int) -> "TokenClasses":
+        sizes = np.bincount(class_of_token, minlength=num_classes)
+        return cls(
+            of_token=class_of_token.astype(np.uint16 if num_classes <= _SMALL else np.int32),
+            begin=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            tokens=np.argsort(class_of_token, kind="stable").astype(np.int32),
+        )
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Tokens of each class, int64 [C]."""
+        return np.diff(self.begin)
 
 
 @final
@@ -83,15 +107,18 @@ class Rows:
     Compiled kernels read them as float32, plain torch as they are.
     """
 
-    def __init__(self, logits: Tensor, temperature: float, class_of: NDArray[Any], num_classes: int) -> None:
+    def __init__(self, logits: Tensor, temperature: float, classes: TokenClasses) -> None:
         self.scale = float(np.float32(1.0 / temperature))
-        self.num_classes = num_classes
         self.is_compiled = runs_compiled(logits.device)
         self.logits = logits.detach().float().contiguous() if self.is_compiled else logits.detach()
-        self.class_of = class_of
+        self.classes = classes
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes.begin) - 1
 
     def _on_device(self) -> Tensor:
-        return torch.as_tensor(self.class_of.astype(np.int64), device=self.logits.device)
+        return torch.as_tensor(self.classes.of_token.astype(np.int64), device=self.logits.device)
 
     def reduce(self) -> ClassTable:
         """The log probabilities of the token classes of each row."""
@@ -115,7 +142,7 @@ class Rows:
             kernels.reduce_rows(
                 values,
                 scale,
-                self.class_of,
+                self.classes.of_token,
                 first,
                 last,
                 table.log_sum,
@@ -145,16 +172,14 @@ class Rows:
             return result if out is None else out.copy_(result)
         target = torch.empty_like(self.logits) if out is None else out
         values, written, scale = self.logits.numpy(), target.numpy(), np.float32(self.scale)
-        top = table.class_top
+        top, class_of = table.class_top, self.classes.of_token
         in_parallel(
-            lambda first, last: kernels.condition_rows(values, scale, self.class_of, first, last, top, factor, written),
+            lambda first, last: kernels.condition_rows(values, scale, class_of, first, last, top, factor, written),
             len(values),
         )
         return target
 
-    def draw(
-        self, wanted: NDArray[np.int32], best: NDArray[np.int32], uniforms: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
+    def draw(self, table: ClassTable, wanted: NDArray[np.int32], uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
         """One token per row, from class ``wanted[row]`` or, where that is -1, from the whole row."""
         if not self.is_compiled:
             place = self.logits.device
@@ -167,13 +192,25 @@ class Rows:
             )
             return np.asarray(drawn.cpu().numpy(), np.int64)
         out = np.empty(len(wanted), np.int64)
-        values, scale = self.logits.numpy(), np.float32(self.scale)
-        in_parallel(
-            lambda first, last: kernels.draw_rows(
-                values, scale, self.class_of, first, last, wanted, best, uniforms, out
-            ),
-            len(values),
-        )
+        values, scale, classes = self.logits.numpy(), np.float32(self.scale), self.classes
+
+        def work(first: int, last: int) -> None:
+            kernels.draw_rows(
+                values,
+                scale,
+                classes.begin,
+                classes.tokens,
+                first,
+                last,
+                wanted,
+                table.log_sum,
+                table.log_max,
+                table.best,
+                uniforms,
+                out,
+            )
+
+        in_parallel(work, len(values))
         return out
 
     def log_probabilities(
@@ -181,6 +218,6 @@ class Rows:
     ) -> NDArray[np.float64]:
         """The log probability of one token in each of some rows."""
         picked = self.logits[torch.as_tensor(rows), torch.as_tensor(tokens)].double().cpu().numpy()
-        classes = self.class_of[tokens].astype(np.int64)
+        classes = self.classes.of_token[tokens].astype(np.int64)
         relative = (picked - table.class_top[rows, classes]) * self.scale
         return np.asarray(relative + table.log_max[rows, classes], np.float64)
