@@ -1,6 +1,7 @@
 """Acceptors over bytes: the waist between constraints and tokens."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Final, final
 
 import numpy as np
@@ -78,6 +79,18 @@ class ByteDFA(ByteAutomaton):
     @property
     def num_states(self) -> int:
         return len(self.table)
+
+    @cached_property
+    def class_masks(self) -> list[int]:
+        """The bytes of each class; bit ``b`` says whether byte ``b`` is in it."""
+        is_of = self.byte_class[None, :] == np.arange(self.table.shape[1])[:, None]
+        return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(is_of, axis=1, bitorder="little")]
+
+    @cached_property
+    def transitions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The state and byte class of each transition that is not dead."""
+        states, classes = np.nonzero(self.table != DEAD)
+        return states.astype(np.int64), classes.astype(np.int64)
 
     @property
     def start(self) -> int:

@@ -294,10 +294,8 @@ class NFA:
             return
         offset = self.num_states
         self.num_states += dfa.num_states
-        labels = np.array(
-            [self.label(byte_mask(np.flatnonzero(dfa.byte_class == k).tolist())) for k in range(dfa.table.shape[1])]
-        )
-        states, classes = np.nonzero(dfa.table != DEAD)
+        labels = np.array([self.label(mask) for mask in dfa.class_masks])
+        states, classes = dfa.transitions
         self._check_size(len(states))
         self.sources.extend((states + offset).tolist())
         self.labels.extend(labels[classes].tolist())

@@ -6,8 +6,9 @@
    connect them become a label, and equal labels are shared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, final
 
 import numpy as np
@@ -20,6 +21,7 @@ from constrained_diffusion.automata.trie import Trie
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
+from constrained_diffusion.threads import run_all, thread_count
 
 DEAD_CLASS: Final = 0
 """Tokens that occur nowhere in the language, special tokens among them."""
@@ -29,6 +31,8 @@ ANYTHING_LABEL: Final = 0
 """The label of the loop behind the end of the text: every token, with weight 1."""
 UNREACHABLE: Final = np.int32(2**30)
 """The distance of a state from which no sequence of tokens completes the text."""
+_STATES_PER_THREAD: Final = 100
+"""A thread of its own pays off from this many states on."""
 
 
 @final
@@ -103,19 +107,34 @@ def _spelling(vocabulary: Vocabulary, lexicon: Lexicon, number: int) -> bytes:
 
 def _spelling_classes(dfa: ByteDFA, lexicon: Lexicon) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The class of each spelling, int32 [S], and a spelling for each class behind the first two."""
-    signatures = token_kernels.signatures(
-        dfa.table,
-        dfa.byte_class,
-        _PLAIN_ASCII,
-        *_class_ranges(dfa.byte_class),
-        lexicon.plain_length,
-        lexicon.first_byte,
-        lexicon.max_plain_length,
-        *_walkable(lexicon.all),
-        *_walkable(lexicon.others),
-    )
-    classes, representatives = token_kernels.number_signatures(signatures)
+    ranges = _class_ranges(dfa.byte_class)
+
+    def signatures(first: int, stride: int) -> NDArray[np.uint64]:
+        return np.asarray(
+            token_kernels.signatures(
+                dfa.table,
+                dfa.byte_class,
+                _PLAIN_ASCII,
+                *ranges,
+                lexicon.plain_length,
+                lexicon.first_byte,
+                lexicon.max_plain_length,
+                *_walkable(lexicon.all),
+                *_walkable(lexicon.others),
+                first,
+                stride,
+            )
+        )
+
+    parts = _over_states(signatures, dfa)
+    classes, representatives = token_kernels.number_signatures(sum(parts[1:], start=parts[0]))
     return classes, representatives
+
+
+def _over_states(work: Callable[[int, int], NDArray[Any]], dfa: ByteDFA) -> list[NDArray[Any]]:
+    """What ``work`` gives for every n-th state from the first, from the second ...: neighbours cost alike."""
+    stride = max(1, min(thread_count(), dfa.num_states // _STATES_PER_THREAD))
+    return run_all([partial(work, first, stride) for first in range(stride)])
 
 
 def _walkable(tree: Trie) -> Sequence[NDArray[Any]]:
@@ -126,7 +145,15 @@ def _class_steps(
     dfa: ByteDFA, tree: Trie, limits: Limits
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """All (state, target, class) that tokens allow."""
-    steps = token_kernels.all_steps(dfa.table, dfa.byte_class, *_walkable(tree), tree.max_depth, limits.max_edges)
+
+    def some_steps(first: int, stride: int) -> NDArray[np.int32]:
+        return np.asarray(
+            token_kernels.all_steps(
+                dfa.table, dfa.byte_class, *_walkable(tree), tree.max_depth, limits.max_edges, first, stride
+            )
+        )
+
+    steps = np.concatenate(_over_states(some_steps, dfa))
     if len(steps) > limits.max_edges:
         raise LimitExceeded("max_edges", limits.max_edges, "the number of token transitions of the constraint")
     return steps[:, 0], steps[:, 1], steps[:, 2] + 2

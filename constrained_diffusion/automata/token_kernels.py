@@ -174,8 +174,10 @@ def signatures(
     o_depth,
     o_end,
     o_string,
+    first_state,
+    stride,
 ):
-    """uint64 [S, 2]: per spelling the sum over states of a random number for (state, target).
+    """uint64 [S, 2]: per spelling the sum over every ``stride``-th state of a random number for (state, target).
 
     Where most plain characters lead to one state, plain spellings are counted by their length
     alone, and only those that begin with an exception are walked one by one.
@@ -192,7 +194,7 @@ def signatures(
     a_roots, o_roots = _roots(a_byte, a_end), _roots(o_byte, o_end)
     is_exception = np.zeros(256, np.bool_)
     exceptions = np.empty(256, np.int64)
-    for state in range(len(table)):
+    for state in range(first_state, len(table), stride):
         if not is_even[usual[state]]:
             _add_walk(table, byte_class, state, path, a_byte, a_depth, a_end, a_string, 0, len(a_byte), out)
             continue
@@ -262,12 +264,12 @@ def number_signatures(signatures):
 
 
 @njit(cache=True, nogil=True)
-def all_steps(table, byte_class, byte, depth, end, string, deepest, limit):
-    """int32 [steps, 3] of (state, target, spelling); stops once there are more than ``limit``."""
+def all_steps(table, byte_class, byte, depth, end, string, deepest, limit, first_state, stride):
+    """int32 [steps, 3] of (state, target, spelling) for every ``stride``-th state; stops behind ``limit`` of them."""
     steps = np.empty((1024, 3), np.int32)
     path = np.empty(deepest + 1, np.int32)
     count = 0
-    for state in range(len(table)):
+    for state in range(first_state, len(table), stride):
         path[0] = state
         node = 0
         while node < len(byte):

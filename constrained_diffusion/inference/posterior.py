@@ -17,7 +17,8 @@ from torch import Tensor
 
 from constrained_diffusion.errors import InfeasibleError, ModelError
 from constrained_diffusion.inference import chain
-from constrained_diffusion.inference.rows import ClassTable, Rows, in_parallel, run_all
+from constrained_diffusion.inference.rows import ClassTable, Rows
+from constrained_diffusion.threads import in_parallel, run_all
 
 if TYPE_CHECKING:
     from constrained_diffusion.automata.lifting import GroupedEdges

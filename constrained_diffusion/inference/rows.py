@@ -1,11 +1,6 @@
 """The logits of canvases, reduced to token classes and written back: the only code that touches [L, V]."""
 
-import itertools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from typing import Any, Final, final
 
 import numpy as np
@@ -14,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from constrained_diffusion.inference import kernels, reference
+from constrained_diffusion.threads import in_parallel
 
 _SMALL: Final = np.iinfo(np.uint16).max
 
@@ -37,33 +33,6 @@ class ClassTable:
     best: NDArray[np.int32]
     entropy: NDArray[np.float64]
     row_norm: NDArray[np.float64]
-
-
-@lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=max(torch.get_num_threads(), 1), thread_name_prefix="constrained-diffusion")
-
-
-if hasattr(os, "register_at_fork"):
-    # A forked child inherits the pool without its threads.
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def in_parallel(work: Callable[[int, int], Any], count: int) -> None:
-    """Calls ``work(first, last)`` on parts of ``range(count)``, one per thread of torch's setting."""
-    threads = max(1, min(torch.get_num_threads(), count))
-    bounds = [count * i // threads for i in range(threads + 1)]
-    run_all([partial(work, *part) for part in itertools.pairwise(bounds)])
-
-
-def run_all(tasks: Sequence[Callable[[], Any]]) -> None:
-    """Runs independent tasks on as many threads as torch is set to use."""
-    if torch.get_num_threads() == 1 or len(tasks) == 1:
-        for task in tasks:
-            task()
-        return
-    for future in [_pool().submit(task) for task in tasks]:
-        future.result()
 
 
 def runs_compiled(device: torch.device) -> bool:
