@@ -19,9 +19,11 @@ from constrained_diffusion.automata.token_automaton import compile_constraint as
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.constraints.base import Constraint
 from constrained_diffusion.constraints.choice import choice, literal
+from constrained_diffusion.constraints.free_text import tagged, text
 from constrained_diffusion.constraints.json_schema import json_schema
 from constrained_diffusion.constraints.regex import regex
-from constrained_diffusion.diffusion.generation import Generation, PassRecord, Stats
+from constrained_diffusion.constraints.template import template
+from constrained_diffusion.diffusion.generation import Answer, Generation, PassRecord, SlotText, Stats
 from constrained_diffusion.diffusion.generator import Generator
 from constrained_diffusion.diffusion.logits_processor import LogitsProcessor
 from constrained_diffusion.diffusion.policies import (
@@ -70,6 +72,7 @@ def load(
 
 __all__ = [
     "Acceptance",
+    "Answer",
     "CanvasPosterior",
     "ConstantTemperature",
     "Constraint",
@@ -89,6 +92,7 @@ __all__ = [
     "Process",
     "RandomDenoiser",
     "ScriptedDenoiser",
+    "SlotText",
     "StableAndConfident",
     "Stats",
     "Stopping",
@@ -103,4 +107,7 @@ __all__ = [
     "literal",
     "load",
     "regex",
+    "tagged",
+    "template",
+    "text",
 ]

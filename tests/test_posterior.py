@@ -208,6 +208,46 @@ def test_tail_tokens_are_drawn_from_the_model():
     assert posterior.map().tolist() == [END, PAD, PAD]
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(PATTERNS), logits_kinds, st.integers(1, 4), st.integers(0, 10**6), st.integers(1, 12), st.booleans()
+)
+def test_the_k_best_texts_are_those_of_enumeration(pattern, kind, length, seed, k, has_pin):
+    logits = make_logits(kind, length, len(TOY), seed)
+    if torch.isneginf(logits).all(-1).any():
+        return
+    pins = torch.tensor([0] + [-1] * (length - 1)) if has_pin else None
+    expected = enumerate_canvases(logits, full_match(pattern), pins=None if pins is None else pins.tolist())
+    if expected.log_z < -600:
+        return
+    ids, log_prob = AUTOMATA[pattern].posterior(logits, pins=pins).kbest(k)
+    assert ids.shape == (k, length)
+    # below the least positive float the brute force sees nothing
+    best = [p for p in sorted(expected.texts.values(), reverse=True)[:k] if p > 1e-250]
+    found = [row for row, score in zip(ids, log_prob, strict=True) if score > math.log(1e-250)]
+    assert len(found) == len(best)
+    assert len({text_key(row) for row in found}) == len(found)
+    assert log_prob[: len(best)].exp().tolist() == pytest.approx(best, rel=1e-4)
+    assert [expected.texts[text_key(row)] for row in found] == pytest.approx(best, rel=1e-4)
+
+
+@pytest.mark.parametrize("min_tokens", [0, 1, 2, 3, 9])
+def test_a_text_does_not_end_before_its_least_length(min_tokens):
+    logits = make_logits("random", 4, len(TOY), 12)
+    texts = {t: p for t, p in enumerate_canvases(logits, full_match("a*")).texts.items() if len(t) > min_tokens}
+    if not texts:
+        with pytest.raises(cd.errors.InfeasibleError):
+            AUTOMATA["a*"].posterior(logits, min_tokens=min_tokens)
+        return
+    posterior = AUTOMATA["a*"].posterior(logits, min_tokens=min_tokens)
+    total = sum(texts.values())
+    assert math.exp(float(posterior.log_prob(posterior.map()))) == pytest.approx(max(texts.values()) / total)
+    ends = [sum(p for t, p in texts.items() if len(t) == i + 1) / total for i in range(4)]
+    assert posterior.log_marginals()[:min_tokens, END].exp().sum() == 0
+    first = posterior.log_marginals()[min_tokens, END].exp()
+    assert float(first) == pytest.approx(ends[min_tokens], abs=1e-5)
+
+
 def test_a_batch_is_its_canvases_one_by_one():
     automaton = AUTOMATA["(ab|ba)*"]
     logits = make_logits("random", 8, len(TOY), 3).view(2, 4, -1)

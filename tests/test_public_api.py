@@ -14,6 +14,7 @@ import constrained_diffusion as cd
 
 PUBLIC = [
     "Acceptance",
+    "Answer",
     "CanvasPosterior",
     "ConstantTemperature",
     "Constraint",
@@ -33,6 +34,7 @@ PUBLIC = [
     "Process",
     "RandomDenoiser",
     "ScriptedDenoiser",
+    "SlotText",
     "StableAndConfident",
     "Stats",
     "Stopping",
@@ -47,6 +49,9 @@ PUBLIC = [
     "literal",
     "load",
     "regex",
+    "tagged",
+    "template",
+    "text",
 ]
 PACKAGE = Path(cd.__file__).parent
 

@@ -45,6 +45,18 @@ class ByteAutomaton(ABC):
         state = self.run(text)
         return state != DEAD and self.accepts(state)
 
+    def ends(self, text: bytes, begin: int = 0) -> list[int]:
+        """Every offset up to which the text from ``begin`` on is in the language, ascending."""
+        state, found = self.start, []
+        for offset in range(begin, len(text) + 1):
+            if state == DEAD:
+                break
+            if self.accepts(state):
+                found.append(offset)
+            if offset < len(text):
+                state = self.step(state, text[offset])
+        return found
+
     def first_error(self, text: bytes) -> int | None:
         """Offset of the first byte after which no continuation is in the language; None if there is none."""
         state = self.start
@@ -114,6 +126,21 @@ class ByteDFA(ByteAutomaton):
             and np.array_equal(self.byte_class, other.byte_class)
             and np.array_equal(self.table, other.table)
         )
+
+    def texts(self, limit: int) -> list[bytes] | None:
+        """All texts of the language in byte order; None if there are more than ``limit`` of them."""
+        found: list[bytes] = []
+        stack = [(self.start, b"")] if self.num_states else []
+        while stack:
+            state, spelled = stack.pop()
+            if len(spelled) >= self.num_states:
+                return None  # the text passed a state twice: there are infinitely many
+            if self.accepting[state]:
+                found.append(spelled)
+            stack.extend((self.step(state, byte), spelled + bytes([byte])) for byte in reversed(self.next_bytes(state)))
+            if len(found) + len(stack) > limit:  # every state leads to a text
+                return None
+        return found
 
     def shortest_text(self) -> bytes:
         """The least of the shortest texts of the language, in byte order; the language must not be empty."""

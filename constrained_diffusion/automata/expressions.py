@@ -121,6 +121,19 @@ class Difference(Expression):
 
 
 @final
+@dataclass(frozen=True)
+class Continuation(Expression):
+    """What may follow ``prefix`` in the texts of ``of``: the left quotient."""
+
+    of: Expression
+    prefix: bytes
+
+    def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
+        dfa = compile_expression(self.of, nfa.limits, meter=nfa.meter)
+        Embedded(_from_state(dfa, dfa.run(self.prefix))).add_to(nfa, enter, leave)
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Embedded(Expression):
     """A language given by its automaton."""
@@ -355,6 +368,17 @@ def combine(first: ByteDFA, second: ByteDFA, *, is_difference: bool, limits: Lim
     )
     _check_status(status, limits)
     return _minimized(table, byte_class, accepting)
+
+
+def _from_state(dfa: ByteDFA, state: int) -> ByteDFA:
+    """The automaton of what is accepted from a state on."""
+    if state in (DEAD, dfa.start):
+        return EMPTY_DFA if state == DEAD else dfa
+    swap = np.arange(dfa.num_states)
+    swap[[0, state]] = swap[[state, 0]]
+    table = dfa.table[swap]
+    table = np.where(table != DEAD, swap[table], DEAD).astype(np.int32)
+    return _minimized(table, dfa.byte_class.astype(np.int64), dfa.accepting[swap])
 
 
 def _csr(sources: Sequence[int], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from constrained_diffusion.automata import token_kernels
 from constrained_diffusion.automata.byte_automaton import ByteDFA
+from constrained_diffusion.automata.classes import DEAD_CLASS, END_CLASS
 from constrained_diffusion.automata.lexicon import Lexicon
 from constrained_diffusion.automata.trie import Trie
 from constrained_diffusion.automata.vocabulary import Vocabulary
@@ -23,10 +24,6 @@ from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
 from constrained_diffusion.threads import run_all, thread_count
 
-DEAD_CLASS: Final = 0
-"""Tokens that occur nowhere in the language, special tokens among them."""
-END_CLASS: Final = 1
-"""The end-of-text tokens."""
 ANYTHING_LABEL: Final = 0
 """The label of the loop behind the end of the text: every token, with weight 1."""
 UNREACHABLE: Final = np.int32(2**30)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.classes import DEAD_CLASS
 from constrained_diffusion.automata.lexicon import lexicon_of
-from constrained_diffusion.automata.lifting import DEAD_CLASS, UNREACHABLE, Lifted, lift
+from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
 from constrained_diffusion.automata.storage import read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.checking import instance_of, real_number, whole_number
@@ -166,6 +167,7 @@ class TokenAutomaton:
         state: int | Sequence[int] | None = None,
         budget: int | Sequence[int] | None = None,
         pins: Tensor | None = None,
+        min_tokens: int | Sequence[int] = 0,
         temperature: float = 1.0,
     ) -> CanvasPosterior:
         """The posterior over the texts on a canvas, or on each canvas of a batch.
@@ -175,7 +177,8 @@ class TokenAutomaton:
             state: where the text before this canvas left the automaton; None is the start.
             budget: tokens that may still follow this canvas; None and 0: the text must end inside
                 it; -n: it must end n tokens before the end of the canvas.
-            pins: int [L] or [B, L], the token that each position must hold, or -1.
+            pins: int [L] or [B, L], the token that each position must hold, or -1; behind the end of the text too.
+            min_tokens: the first position at which the text may end.
             temperature: the logits are divided by it; 1e-6 to 1e6.
 
         Raises:
@@ -197,7 +200,8 @@ class TokenAutomaton:
         ]
         rows_pins = self._checked_pins(pins, logits.shape[:-1], width)
         requests = [
-            CanvasRequest(self._checked_state(s), b, p) for s, b, p in zip(states, budgets, rows_pins, strict=True)
+            CanvasRequest(self._checked_state(s), b, p, whole_number(m, "min_tokens", ModelError, least=0))
+            for s, b, p, m in zip(states, budgets, rows_pins, _one_each(min_tokens, count, "min_tokens"), strict=True)
         ]
         rows = Rows(batch.reshape(count * length, width), temperature, self._classes(width))
         return CanvasPosterior(self, rows, requests, length, is_batch)

@@ -111,6 +111,38 @@ class Vocabulary:
         digest.update(b"".join(filter(None, self.tokens)))
         return digest.hexdigest()
 
+    @cached_property
+    def _id_of(self) -> dict[bytes, int]:
+        """The least id of each spelling."""
+        return {spelling: id for id, spelling in reversed([*enumerate(self.tokens)]) if spelling is not None}
+
+    def encode(self, text: bytes) -> list[int]:
+        """The fewest tokens that spell the text, the longest first where there is a choice.
+
+        Raises:
+            ModelError: no tokens spell it.
+        """
+        longest = max((len(spelling) for spelling in self._id_of), default=0)
+        fewest: list[int] = [0]  # tokens from each offset to the end, the last offset first
+        first: list[bytes] = [b""]
+        for begin in range(len(text) - 1, -1, -1):
+            options = [
+                (fewest[len(text) - end], begin - end, text[begin:end])
+                for end in range(begin + 1, min(begin + longest, len(text)) + 1)
+                if text[begin:end] in self._id_of
+            ]
+            count, _, spelling = min(options, default=(len(text), 0, b""))
+            fewest.append(count + 1)
+            first.append(spelling)
+        ids, offset = [], 0
+        while offset < len(text):
+            spelling = first[len(text) - offset]
+            if not spelling:
+                raise ModelError(f"the vocabulary cannot spell {text[offset : offset + 20]!r}")
+            ids.append(self._id_of[spelling])
+            offset += len(spelling)
+        return ids
+
     def decode(self, ids: Iterable[SupportsIndex]) -> bytes:
         """The bytes of the tokens up to the first end token, in order; special tokens have none.
 

@@ -1,12 +1,14 @@
 """The type of every constraint, and the algebra on regular ones."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
 from constrained_diffusion.checking import whole_number
+from constrained_diffusion.constraints.parts import Part, split
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 
@@ -34,35 +36,62 @@ class Constraint(ABC):
         """The value that a text of the language stands for; the text itself unless a subclass knows better."""
         return text
 
+    def parts(self, text: bytes) -> tuple[Part, ...]:
+        """The slots of a text of the language, in order; none unless a part of the constraint is a template."""
+        return ()
+
+    def fixed_spans(self, text: bytes) -> list[tuple[int, int]]:
+        """Which bytes of a text of the language are the same in all of its texts, as (begin, end)."""
+        return []
+
+    @property
+    def has_fixed_parts(self) -> bool:
+        """Whether ``fixed_spans`` can find any."""
+        return False
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """The names of the slots whose texts can be given by ``fixed``."""
+        return ()
+
+    def slot_texts(self, name: str, limit: int) -> list[bytes] | None:
+        """All texts of a slot in byte order; None if there are more than ``limit``."""
+        raise KeyError(name)
+
+    def fixed(self, values: Mapping[str, str]) -> "Constraint":
+        """The constraint with the texts of some slots given; the same object for the same texts."""
+        return self
+
     def matches(self, text: str | bytes) -> bool:
         """Whether the whole text is in the language."""
         if not isinstance(text, str | bytes):
             raise InvalidConstraint(f"matches() takes a string or bytes, met {type(text).__name__}: {text!r}")
         # Half a surrogate pair has no UTF-8, and its bytes are in no language.
         spelled = text.encode(errors="surrogatepass") if isinstance(text, str) else text
-        return self._default_automaton.matches(spelled)
+        return self.default_automaton.matches(spelled)
 
     @cached_property
-    def _default_automaton(self) -> ByteAutomaton:
+    def default_automaton(self) -> ByteAutomaton:
+        """The acceptor under the default limits."""
         return self.automaton()
 
     def __add__(self, other: "Constraint | str") -> "Constraint":
-        return _combined("+", ex.concatenation, self, other)
+        return _combined("+", ex.concatenation, self, other, place=_in_a_row)
 
     def __radd__(self, other: str) -> "Constraint":
-        return _combined("+", ex.concatenation, other, self)
+        return _combined("+", ex.concatenation, other, self, place=_in_a_row)
 
     def __or__(self, other: "Constraint | str") -> "Constraint":
-        return _combined("|", ex.union, self, other)
+        return _combined("|", ex.union, self, other, place=_first_of)
 
     def __ror__(self, other: str) -> "Constraint":
-        return _combined("|", ex.union, other, self)
+        return _combined("|", ex.union, other, self, place=_first_of)
 
     def __and__(self, other: "Constraint | str") -> "Constraint":
-        return _combined("&", lambda *parts: ex.Intersection(parts), self, other)
+        return _combined("&", lambda *parts: ex.Intersection(parts), self, other, place=_all_of)
 
     def __rand__(self, other: str) -> "Constraint":
-        return _combined("&", lambda *parts: ex.Intersection(parts), other, self)
+        return _combined("&", lambda *parts: ex.Intersection(parts), other, self, place=_all_of)
 
     def __invert__(self) -> "Constraint":
         return _combined("~", lambda part: ex.Difference(ex.any_text(), part), self)
@@ -100,10 +129,57 @@ class RegularConstraint(Constraint):
 class Combined(RegularConstraint):
     """The result of the algebra."""
 
-    def __init__(self, expression: ex.Expression, description: str, warnings: tuple[str, ...]) -> None:
-        self._expression = expression
+    def __init__(
+        self,
+        build: Callable[..., ex.Expression],
+        description: str,
+        operands: Sequence[RegularConstraint],
+        place: "Places",
+    ) -> None:
+        self._build = build
+        self._expression = build(*(operand.expression for operand in operands))
         self._description = description
-        self.warnings = warnings
+        self._operands = operands
+        self._place = place
+        self._fixed: dict[tuple[tuple[str, str], ...], Combined] = {}
+        self.warnings = tuple(dict.fromkeys(warning for part in operands for warning in part.warnings))
+
+    @property
+    def has_fixed_parts(self) -> bool:
+        return self._place in (_in_a_row, _all_of) and any(operand.has_fixed_parts for operand in self._operands)
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        has_slots = self._place is not _nowhere
+        names = [name for operand in self._operands for name in operand.slot_names] if has_slots else []
+        return tuple(dict.fromkeys(names))
+
+    def slot_texts(self, name: str, limit: int) -> list[bytes] | None:
+        owner = next(operand for operand in self._operands if name in operand.slot_names)
+        return owner.slot_texts(name, limit)
+
+    def fixed(self, values: Mapping[str, str]) -> Constraint:
+        key = tuple(sorted(values.items()))
+        if key not in self._fixed:
+            operands = [coerced(operand.fixed(values)) for operand in self._operands]
+            self._fixed[key] = Combined(self._build, self._description, operands, self._place)
+        return self._fixed[key]
+
+    def parts(self, text: bytes) -> tuple[Part, ...]:
+        return tuple(
+            part.moved(begin)
+            for operand, begin, end in self._place(text, self._operands)
+            for part in operand.parts(text[begin:end])
+        )
+
+    def fixed_spans(self, text: bytes) -> list[tuple[int, int]]:
+        if not self.has_fixed_parts:
+            return []
+        return [
+            (begin + a, begin + b)
+            for operand, begin, end in self._place(text, self._operands)
+            for a, b in operand.fixed_spans(text[begin:end])
+        ]
 
     @property
     def expression(self) -> ex.Expression:
@@ -133,11 +209,33 @@ def coerced(value: object) -> RegularConstraint:
     raise InvalidConstraint(f"met {type(value).__name__}, expected a constraint or a string: {value!r}")
 
 
-def _combined(symbol: str, build: Any, *operands: "Constraint | str") -> Combined:
+Places = Callable[[bytes, Sequence[RegularConstraint]], list[tuple[RegularConstraint, int, int]]]
+"""Tells which operands have a say in which bytes of a text."""
+
+
+def _nowhere(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:
+    return []
+
+
+def _in_a_row(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:
+    spans = split(text, [operand.default_automaton for operand in operands]) or []
+    return [(operand, *span) for operand, span in zip(operands, spans, strict=False)]
+
+
+def _first_of(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:
+    return _all_of(text, [operand for operand in operands if operand.matches(text)][:1])
+
+
+def _all_of(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:
+    return [(operand, 0, len(text)) for operand in operands]
+
+
+def _combined(
+    symbol: str, build: Callable[..., ex.Expression], *operands: "Constraint | str", place: Places = _nowhere
+) -> Combined:
     parts = [coerced(operand) for operand in operands]
     names = [repr(part) for part in parts]
     description = f"({f' {symbol} '.join(names)})" if len(names) > 1 else f"{names[0]}.{symbol}"
     if symbol == "~":
         description = f"~{names[0]}"
-    warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))
-    return Combined(build(*(part.expression for part in parts)), description, warnings)
+    return Combined(build, description, parts, place)

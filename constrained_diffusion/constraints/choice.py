@@ -6,6 +6,7 @@ from typing import final
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.checking import instance_of
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
+from constrained_diffusion.constraints.parts import Part
 from constrained_diffusion.errors import InvalidConstraint
 
 
@@ -34,6 +35,13 @@ class Literal(RegularConstraint):
     def expression(self) -> ex.Expression:
         return ex.literal(self.text)
 
+    @property
+    def has_fixed_parts(self) -> bool:
+        return True
+
+    def fixed_spans(self, text: bytes) -> list[tuple[int, int]]:
+        return [(0, len(text))]
+
     def __repr__(self) -> str:
         return f"literal({self.text.decode()!r})"
 
@@ -59,6 +67,9 @@ class Choice(RegularConstraint):
         texts = [part.text for part in self._parts if isinstance(part, Literal)]
         others = [part.expression for part in self._parts if not isinstance(part, Literal)]
         return ex.union(ex.literals(texts), *others)
+
+    def parts(self, text: bytes) -> tuple[Part, ...]:
+        return next((part.parts(text) for part in self._parts if part.matches(text)), ())
 
     def __repr__(self) -> str:
         return f"choice({list(self.options)!r})"

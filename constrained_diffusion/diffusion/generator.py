@@ -1,24 +1,34 @@
 """The front door: prompts and constraints in, finished texts out."""
 
+import codecs
+import itertools
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
 
 from constrained_diffusion.automata.token_automaton import TokenAutomaton, compile_constraint
 from constrained_diffusion.checking import instance_of, whole_number
-from constrained_diffusion.constraints.base import Constraint
+from constrained_diffusion.constraints.base import Constraint, coerced
+from constrained_diffusion.constraints.choice import choice, utf8
+from constrained_diffusion.constraints.free_text import text as free_text
+from constrained_diffusion.constraints.infilling import Infilling
 from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
-from constrained_diffusion.diffusion.generation import Generation, PassRecord, Stats
+from constrained_diffusion.constraints.template import Slot, Template
+from constrained_diffusion.diffusion.generation import Answer, Generation, PassRecord, Stats
 from constrained_diffusion.diffusion.loop import Draft, OnPass, write
 from constrained_diffusion.diffusion.policies import ConstantTemperature, Process, TemperatureSchedule
-from constrained_diffusion.errors import InvalidConstraint, ModelError
+from constrained_diffusion.diffusion.slots import Ask, questions_of, slots_of
+from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError
+from constrained_diffusion.inference.posterior import FREE
 from constrained_diffusion.limits import Limits
 from constrained_diffusion.models.denoiser import Denoiser, Prompt
 
@@ -56,7 +66,10 @@ class Generator:
         constraint: Constraint | Sequence[Constraint | None] | None = None,
         *,
         max_new_tokens: int = 256,
+        n: int | None = None,
         seed: int | None = None,
+        pins: Sequence[int] | Tensor | None = None,
+        ask: Ask = None,
         on_pass: Callable[..., object] | None = None,
         max_passes: int | None = None,
         temperature: float | TemperatureSchedule | None = None,
@@ -74,7 +87,10 @@ class Generator:
             constraint: what the text must be; one for all prompts, or one each. None: anything,
                 which is then neither valid nor complete by promise.
             max_new_tokens: the text and its end token are at most this long.
+            n: write this many different texts for one prompt, the most probable first; fewer if there are no more.
             seed: the same seed, model and arguments give the same texts; None draws one.
+            pins: the token id that each position of the text must hold, or -1 (see ``Generator.pins``).
+            ask: names of slots, or tuples of names, whose probabilities to list; None: every slot with few texts.
             on_pass: called after every pass with its ``PassRecord``; for a list of prompts with
                 the number of the prompt before it.
             max_passes, temperature: changes to ``process``; a number is a constant temperature.
@@ -86,29 +102,205 @@ class Generator:
             limits: bounds on the compilation of constraints.
 
         Raises:
-            InfeasibleError: no text of the language fits into ``max_new_tokens``.
+            InfeasibleError: no text of the language fits into ``max_new_tokens``, or has the pinned tokens.
             LimitExceeded: the constraint grows beyond ``limits`` when compiled.
-            ModelError: the prompt does not suit the model.
+            ModelError: the prompt or the pins do not suit the model.
         """
         is_list, prompts = _listed(prompt)
         constraints = _one_each(constraint, len(prompts))
-        whole_number(max_new_tokens, "max_new_tokens", ModelError, least=1, most=2**30)
         whole_number(batch_size, "batch_size", ModelError, least=1)
-        instance_of(limits, Limits, "limits", InvalidConstraint)
-        process = _changed(self.process if process is None else process, max_passes, temperature)
-        automata = [None if c is None else self.compile(c, limits=limits) for c in constraints]
-        drafts = [Draft(automaton, max_new_tokens) for automaton in automata]
+        settings = self._settings(max_new_tokens, seed, max_passes, temperature, process, limits)
+        if n is not None:
+            whole_number(n, "n", ModelError, least=1)
+            if is_list:
+                raise ModelError(f"n={n} goes with one prompt, met a list of {len(prompts)}")
+        given = self._checked_pins(pins)
         texts = [self._prompt_text(p, c, schema_in_prompt) for p, c in zip(prompts, constraints, strict=True)]
-        generator = torch.Generator(self.denoiser.device)
-        generator.manual_seed(_seed(seed))
-        with _progress_bar(len(prompts), progress) as shown:
-            for first in range(0, len(prompts), batch_size):
-                part = slice(first, first + batch_size)
+
+        def job(text: str, constraint: Constraint | None) -> _Job:
+            return self._job(text, constraint, settings, ask=ask, pins=given)
+
+        if n is not None:
+            return self._several(partial(job, texts[0]), constraints[0], n, settings, batch_size)
+        jobs = [job(text, c) for text, c in zip(texts, constraints, strict=True)]
+        with _progress_bar(len(jobs), progress) as shown:
+            for first in range(0, len(jobs), batch_size):
+                part = jobs[first : first + batch_size]
                 notify = _notifier(on_pass, shown, first, is_list)
-                write(self.denoiser, texts[part], drafts[part], process, generator, notify)
-                shown(None, min(first + batch_size, len(prompts)))
-        results = [self._result(draft, c) for draft, c in zip(drafts, constraints, strict=True)]
+                self._finish(part, settings, notify)
+                shown(None, first + len(part))
+        results = [self._result(job) for job in jobs]
         return results if is_list else results[0]
+
+    def stream(
+        self,
+        prompt: Prompt,
+        constraint: Constraint | None = None,
+        *,
+        max_new_tokens: int = 256,
+        seed: int | None = None,
+        on_pass: Callable[[PassRecord], object] | None = None,
+        max_passes: int | None = None,
+        temperature: float | TemperatureSchedule | None = None,
+        process: Process | None = None,
+        schema_in_prompt: bool | None = None,
+        limits: Limits = Limits(),
+    ) -> Iterator[str]:
+        """Writes a text for one prompt and gives it canvas by canvas, as each is finished; the arguments are those of
+        ``generate``. A character that a canvas cuts comes with the next one.
+
+        Raises:
+            InfeasibleError, LimitExceeded, ModelError: as ``generate`` does.
+        """
+        settings = self._settings(max_new_tokens, seed, max_passes, temperature, process, limits)
+        job = self._job(self._prompt_text(prompt, constraint, schema_in_prompt), constraint, settings, ask=())
+        notify = _notifier(on_pass, lambda record, done: None, 0, False)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace" if constraint is None else "strict")
+        shown = 0
+        for _ in self._write([job], settings, notify):
+            content = self.denoiser.vocabulary.decode(
+                i for i in job.draft.ids[shown:] if i < len(self.denoiser.vocabulary)
+            )
+            shown = len(job.draft.ids)
+            yield decoder.decode(content, final=job.draft.is_done)
+
+    def infill(
+        self, prefix: str, suffix: str, constraint: Constraint | None = None, *, prompt: str = "", **options: Any
+    ) -> Generation:
+        """Writes what stands between two texts, at whatever length it needs.
+
+        Args:
+            prefix, suffix: the given ends; they stay byte for byte, whatever tokens spell the seams.
+            constraint: what prefix, middle and suffix are together; None: anything.
+            prompt: a request in front of the prefix.
+            options: of ``generate``: max_new_tokens (for middle and suffix), seed, on_pass, max_passes, temperature,
+                process, limits.
+
+        Returns:
+            A ``Generation`` whose ``text`` is the middle; ``value`` is that of the whole text if there is a constraint.
+
+        Raises:
+            InfeasibleError: no middle fits between the two in ``max_new_tokens``.
+        """
+        result = self.infill_many([prefix, None, suffix], constraint, prompt=prompt, **options)
+        middle = result.slots["0"].text
+        return replace(result, text=middle, value=middle if constraint is None else result.value)
+
+    def infill_many(
+        self, pieces: Sequence[str | None], constraint: Constraint | None = None, *, prompt: str = "", **options: Any
+    ) -> Generation:
+        """Writes the holes (None) among given texts, all at once.
+
+        Args:
+            pieces: given texts and holes, in order.
+            constraint, prompt, options: as for ``infill``.
+
+        Returns:
+            A ``Generation`` of the whole text; ``slots`` holds the holes, called "0", "1", ...
+
+        Raises:
+            InfeasibleError: no texts fit into the holes in ``max_new_tokens``.
+        """
+        given = _checked_pieces(pieces)
+        settings = self._settings(**{**_SETTINGS, **_known(options, {*_SETTINGS, "on_pass"}, "infill")})
+        beginning = utf8(given[0]) if given and given[0] is not None else b""
+        context = self._prompt_text(prompt, None, None) if prompt else ""
+        ids = self.denoiser.prompt_ids(context + beginning.decode())
+        healed = self._healed(ids, beginning)
+        rest = [None if piece is None else utf8(piece) for piece in given[1 if beginning else 0 :]]
+        begun = beginning[: len(beginning) - len(healed)]
+        filling = Infilling(begun, [healed, *rest], None if constraint is None else coerced(constraint))
+        job = self._job(ids[: len(ids) - 1] if healed else ids, filling, settings, ask=())
+        self._finish([job], settings, _notifier(options.get("on_pass"), lambda record, done: None, 0, False))
+        return self._result(replace(job, given=begun))
+
+    def _healed(self, ids: Sequence[int], beginning: bytes) -> bytes:
+        """The last token's bytes if it lies within the beginning: the canvas may spell them otherwise, together with
+        what follows. Nothing if the model would have nothing left to read."""
+        spelling = self.denoiser.vocabulary.tokens[ids[-1]] if len(ids) > 1 else None
+        return spelling if spelling and beginning.endswith(spelling) else b""
+
+    def revise(
+        self,
+        prompt: Prompt,
+        draft: str,
+        keep: Sequence[str | tuple[int, int]],
+        constraint: Constraint | None = None,
+        **options: Any,
+    ) -> Generation:
+        """Rewrites a draft around the spans that are to stay, each at its place.
+
+        Args:
+            draft: the text to start from; the model sees it on the canvas.
+            keep: texts that occur once in the draft, or (begin, end) in characters. The tokens that spell them are
+                pinned where they are; what is between two of them keeps its length in tokens.
+            constraint: what the whole text must be; None: anything.
+            options: of ``generate``, but for ``pins`` and ``n``.
+
+        Raises:
+            InfeasibleError: the kept spans contradict the constraint.
+            InvalidConstraint: a text to keep does not occur in the draft, or more than once.
+        """
+        settings = self._settings(
+            **{**_SETTINGS, **_known(options, {*_SETTINGS, "on_pass", "schema_in_prompt"}, "revise")}
+        )
+        ids = self.denoiser.text_ids(draft)
+        pins = self._kept(ids, [_span(draft, kept) for kept in keep])
+        text = self._prompt_text(prompt, constraint, options.get("schema_in_prompt"))
+        job = self._job(
+            text, constraint, settings, ask=(), pins=pins, start=[*ids, self.denoiser.vocabulary.end_ids[0]]
+        )
+        self._finish([job], settings, _notifier(options.get("on_pass"), lambda record, done: None, 0, False))
+        return self._result(job)
+
+    def _kept(self, ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
+        """The ids that share a byte with a span, -1 in place of the others."""
+        vocabulary = self.denoiser.vocabulary
+        offsets = list(itertools.accumulate((len(vocabulary.tokens[id] or b"") for id in ids), initial=0))
+        return [
+            id if any(begin < offsets[i + 1] and offsets[i] < end for begin, end in spans) else FREE
+            for i, id in enumerate(ids)
+        ]
+
+    def pins(self, pieces: Sequence[str | int]) -> list[int]:
+        """Pins for ``generate`` from texts and the lengths of the holes between them, in tokens.
+
+        The tokens are those that the model's own tokenizer writes each text with.
+
+        Raises:
+            ModelError: a piece is neither text nor a length, or the vocabulary cannot spell it.
+        """
+        pinned: list[int] = []
+        for piece in pieces:
+            if isinstance(piece, str):
+                pinned += self.denoiser.text_ids(piece)
+            else:
+                pinned += [FREE] * whole_number(piece, "the length of a hole", ModelError, least=0)
+        return pinned
+
+    def choose(
+        self, prompt: Prompt, options: Iterable[str] | Constraint, *, passes: int = 1, **settings: Any
+    ) -> Answer:
+        """The most probable of several answers, with the probability of each.
+
+        The distribution is exact for the factorised prediction of the last pass, also for answers of several
+        tokens; with one pass it is a classification by a single run of the model.
+
+        Args:
+            options: the answers, or a constraint with at most 1,000 texts.
+            passes: how often the model is run.
+            settings: of ``generate``; the temperature is 1 unless given.
+
+        Raises:
+            InvalidConstraint, UnsupportedConstraint: there are no options, or too many.
+        """
+        constraint = options if isinstance(options, Constraint) else choice(options)
+        asked = Template([Slot("answer", coerced(constraint))])
+        settings = {"temperature": 1.0, **settings, "max_passes": passes, "ask": ["answer"]}
+        result: Generation = self.generate(prompt, asked, **settings)
+        probabilities = result.slots["answer"].probabilities or {}
+        best = max(probabilities, key=lambda text: probabilities[text])
+        return Answer(best, constraint.parse(best), dict(sorted(probabilities.items(), key=lambda item: -item[1])))
 
     def json(
         self,
@@ -156,8 +348,100 @@ class Generator:
         is_described = prompt_format.describes_schema if wanted is None else wanted
         return prompt_format.text(prompt, schema if is_described else None)
 
-    def _result(self, draft: Draft, constraint: Constraint | None) -> Generation:
-        text = self._text(draft)
+    # --- from requests to drafts, and from drafts to results
+
+    def _settings(
+        self,
+        max_new_tokens: int,
+        seed: int | None,
+        max_passes: int | None,
+        temperature: float | TemperatureSchedule | None,
+        process: Process | None,
+        limits: Limits,
+    ) -> "_Settings":
+        whole_number(max_new_tokens, "max_new_tokens", ModelError, least=1, most=2**30)
+        instance_of(limits, Limits, "limits", InvalidConstraint)
+        generator = torch.Generator(self.denoiser.device)
+        generator.manual_seed(_seed(seed))
+        chosen = _changed(self.process if process is None else process, max_passes, temperature)
+        return _Settings(max_new_tokens, chosen, generator, limits)
+
+    def _job(
+        self,
+        prompt: str | Sequence[int],
+        constraint: Constraint | None,
+        settings: "_Settings",
+        *,
+        ask: Ask = None,
+        pins: Sequence[int] = (),
+        start: Sequence[int] = (),
+    ) -> "_Job":
+        """One text to write, for a formatted prompt or its ids."""
+        if constraint is None and any(pin != FREE for pin in pins):
+            constraint = _ANY_TEXT
+
+        def compiled(one: Constraint) -> TokenAutomaton:
+            return self.compile(one, limits=settings.limits)
+
+        questions = questions_of(constraint, ask, compiled)
+        draft = Draft(
+            None if constraint is None else compiled(constraint),
+            settings.max_new_tokens,
+            pins=pins,
+            start_ids=start,
+            fixed_spans=constraint.fixed_spans if constraint is not None and constraint.has_fixed_parts else None,
+            questions=list(questions.values()),
+        )
+        ids = self.denoiser.prompt_ids(prompt) if isinstance(prompt, str) else list(prompt)
+        return _Job(ids, constraint, draft, tuple(questions))
+
+    def _write(self, jobs: Sequence["_Job"], settings: "_Settings", notify: OnPass) -> Iterator[int]:
+        prompts, drafts = [job.prompt for job in jobs], [job.draft for job in jobs]
+        return write(self.denoiser, prompts, drafts, settings.process, settings.generator, notify)
+
+    def _several(
+        self,
+        job: Callable[[Constraint | None], "_Job"],
+        constraint: Constraint | None,
+        n: int,
+        settings: "_Settings",
+        batch_size: int,
+    ) -> list[Generation]:
+        """Different texts: first as the model writes them, then without those that are there already."""
+        found: dict[str, Generation] = {}
+        for first in range(0, n, batch_size):
+            jobs = [job(constraint) for _ in range(min(batch_size, n - first))]
+            self._finish(jobs, settings)
+            for result in map(self._result, jobs):
+                found.setdefault(result.text, result)
+        while len(found) < n and constraint is not None:
+            try:
+                other = job(coerced(constraint) & ~choice(list(found)))
+                self._finish([other], settings)
+            except InfeasibleError:
+                break
+            result = self._result(replace(other, constraint=constraint))
+            found[result.text] = result
+        return sorted(found.values(), key=lambda result: -result.log_probability)
+
+    def _finish(self, jobs: Sequence["_Job"], settings: "_Settings", notify: OnPass | None = None) -> None:
+        for _ in self._write(jobs, settings, notify or (lambda row, record: None)):
+            pass
+
+    def _checked_pins(self, pins: Sequence[int] | Tensor | None) -> list[int]:
+        if pins is None:
+            return []
+        values = pins.tolist() if isinstance(pins, Tensor) else list(pins)
+        for position, pin in enumerate(values):
+            whole_number(pin, f"the pin at position {position}", ModelError, least=FREE, most=self.denoiser.width - 1)
+        return values
+
+    def _result(self, job: "_Job") -> Generation:
+        draft, constraint = job.draft, job.constraint
+        content = self.denoiser.vocabulary.decode(i for i in draft.ids if i < len(self.denoiser.vocabulary))
+        text = (job.given + content).decode(errors="replace" if constraint is None else "strict")
+        answers = {names: draft.answers[i] for i, names in enumerate(job.names) if i in draft.answers}
+        parts = () if constraint is None else [part.moved(len(job.given)) for part in constraint.parts(content)]
         return Generation(
             text=text,
             value=text if constraint is None else constraint.parse(text),
@@ -173,13 +457,90 @@ class Generator:
             ),
             trace=tuple(draft.records),
             warnings=() if constraint is None else constraint.warnings,
+            slots=slots_of(parts, text.encode(), draft.ids, self.denoiser.vocabulary, answers, len(job.given)),
+            joint={names: answer for names, answer in answers.items() if len(names) > 1},
         )
 
-    def _text(self, draft: Draft) -> str:
-        if draft.automaton is not None:
-            return draft.automaton.text(draft.ids)
-        vocabulary = self.denoiser.vocabulary
-        return vocabulary.decode([i for i in draft.ids if i < len(vocabulary)]).decode(errors="replace")
+
+@final
+@dataclass(frozen=True)
+class _Settings:
+    """What all texts of a call share."""
+
+    max_new_tokens: int
+    process: Process
+    generator: torch.Generator
+    limits: Limits
+
+
+@final
+@dataclass(frozen=True)
+class _Job:
+    """A text to write: the ids of its prompt, the slots that each question of its draft is about, and what is given
+    in front of it."""
+
+    prompt: Sequence[int]
+    constraint: Constraint | None
+    draft: Draft
+    names: tuple[tuple[str, ...], ...]
+    given: bytes = b""
+
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "max_new_tokens": 256,
+    "seed": None,
+    "max_passes": None,
+    "temperature": None,
+    "process": None,
+    "limits": Limits(),
+}
+_ANY_TEXT: Final = free_text()
+
+
+def _known(options: dict[str, Any], names: Set[str], method: str) -> dict[str, Any]:
+    """The options that are settings.
+
+    Raises:
+        TypeError: one is unknown.
+    """
+    unknown = [name for name in options if name not in names]
+    if unknown:
+        raise TypeError(
+            f"{method}() got an unexpected keyword argument {unknown[0]!r}; it takes {', '.join(sorted(names))}"
+        )
+    return {name: value for name, value in options.items() if name in _SETTINGS}
+
+
+def _checked_pieces(pieces: Sequence[str | None]) -> list[str | None]:
+    """The pieces, neighbouring texts joined."""
+    joined: list[str | None] = []
+    for piece in pieces:
+        if piece is not None and not isinstance(piece, str):
+            raise InvalidConstraint(
+                f"met {type(piece).__name__} {piece!r} among the pieces; expected texts, and None for holes"
+            )
+        if piece is not None and joined and joined[-1] is not None:
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    if None not in joined:
+        raise InvalidConstraint("there is no hole to fill; put None where one is")
+    return joined
+
+
+def _span(draft: str, kept: str | tuple[int, int]) -> tuple[int, int]:
+    """Where a kept span stands, in bytes."""
+    if isinstance(kept, str):
+        if draft.count(kept) != 1:
+            raise InvalidConstraint(
+                f"{kept!r} occurs {draft.count(kept)} times in the draft; expected once. Give (begin, end) instead"
+            )
+        begin, end = draft.index(kept), draft.index(kept) + len(kept)
+    else:
+        begin, end = kept
+        if not 0 <= begin <= end <= len(draft):
+            raise InvalidConstraint(f"the span {kept!r} is not within the draft of {len(draft)} characters")
+    return len(draft[:begin].encode()), len(draft[:end].encode())
 
 
 def _listed(prompt: Any) -> tuple[bool, list[Any]]:

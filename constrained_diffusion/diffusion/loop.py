@@ -7,8 +7,12 @@ Proposal, best text and the stop rule are the posterior's; what goes back to the
 ``Process.feedback``.
 """
 
+import bisect
+import itertools
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -20,7 +24,7 @@ from constrained_diffusion.diffusion.generation import PassRecord
 from constrained_diffusion.diffusion.policies import Feedback, Process
 from constrained_diffusion.errors import InfeasibleError, ModelError
 from constrained_diffusion.inference.free import FreePosterior
-from constrained_diffusion.inference.posterior import CanvasPosterior
+from constrained_diffusion.inference.posterior import FREE, CanvasPosterior
 from constrained_diffusion.models.denoiser import Denoiser
 
 OnPass = Callable[[int, PassRecord], object]
@@ -28,12 +32,44 @@ OnPass = Callable[[int, PassRecord], object]
 
 
 @final
+@dataclass(frozen=True)
+class Question:
+    """What the answer in a text is: the automaton of the texts that give each answer."""
+
+    automata: Mapping[tuple[str, ...], TokenAutomaton]
+
+    def probabilities(
+        self, logits: Tensor, committed: Sequence[int], log_z: float, **request: Any
+    ) -> dict[tuple[str, ...], float]:
+        """The share of each answer under a posterior with this ``log_z``, behind the committed ids; logits [L, V]."""
+        found = dict.fromkeys(self.automata, 0.0)
+        for answer, automaton in self.automata.items():
+            with suppress(InfeasibleError):  # it has no text any more
+                state = automaton.advance(None, committed)
+                posterior = automaton.posterior(logits, state=state, **request)
+                found[answer] = min(math.exp(float(posterior.log_z) - log_z), 1.0)
+        return found
+
+
+@final
 @dataclass
 class Draft:
-    """A text while it is written; without an automaton it is unconstrained."""
+    """A text while it is written; without an automaton it is unconstrained.
+
+    Attributes:
+        pins: the token that each position of the text must hold, or -1; positions behind them are free.
+        start_ids: what the canvases hold at first, instead of noise.
+        fixed_spans: tells which bytes of a text are fixed. The model is shown them wherever they stand.
+        questions, answers: what is asked of the text, and the probabilities of the answers.
+    """
 
     automaton: TokenAutomaton | None
     max_new_tokens: int
+    pins: Sequence[int] = ()
+    start_ids: Sequence[int] = ()
+    fixed_spans: Callable[[bytes], Sequence[tuple[int, int]]] | None = None
+    questions: Sequence[Question] = ()
+    answers: dict[int, dict[tuple[str, ...], float]] = field(default_factory=dict)
     state: int = 0
     ids: list[int] = field(default_factory=list)
     is_ended: bool = False
@@ -60,28 +96,27 @@ class Draft:
 
 def write(
     denoiser: Denoiser,
-    prompts: Sequence[str],
+    prompts: Sequence[Sequence[int]],
     drafts: Sequence[Draft],
     process: Process,
     generator: torch.Generator,
     on_pass: OnPass | None = None,
-) -> None:
-    """Writes the drafts' texts for formatted prompts, canvas by canvas, all at once.
+) -> Iterator[int]:
+    """Writes the drafts' texts for the ids of prompts, canvas by canvas, all at once; gives the number of each canvas.
 
     Raises:
         InfeasibleError: a draft's constraint cannot be met with the model's logits.
         ModelError: the model's logits are malformed.
     """
     context = denoiser.encode(prompts)
-    canvas = 0
-    while True:
+    for canvas in itertools.count():
         refinement = _Refinement(denoiser, context, drafts, process, generator, canvas, on_pass)
         refinement.run()
         refinement.commit()
+        yield canvas
         if all(draft.is_done for draft in drafts):
             return
         context = denoiser.commit(context, refinement.best)
-        canvas += 1
 
 
 @dataclass
@@ -90,12 +125,15 @@ class _Group:
 
     rows: slice
     posterior: CanvasPosterior | FreePosterior
+    logits: Tensor
+    temperature: float
 
 
 class _Refinement:
     """The passes over one canvas of every draft that is not done.
 
     Attributes:
+        pins: int64 [B, L], the token that each position must hold, or -1.
         canvas: int64 [B, L], what the model reads.
         best: int64 [B, L], the most probable canvas so far, frozen once a row is settled.
         conditioning: float32 [B, L, V], what each row's last pass hands to the next.
@@ -117,7 +155,8 @@ class _Refinement:
         self.process, self.generator = process, generator
         self.number, self.on_pass = number, on_pass
         self.shape = (len(drafts), denoiser.canvas_length)
-        self.canvas = self._noise()
+        self.pins = self._given([draft.pins for draft in drafts])
+        self.canvas = self._with_given(self._with_given(self._noise(), self._started()), self.pins)
         self.best = torch.full(self.shape, denoiser.vocabulary.filler_id, device=denoiser.device)
         self.is_first_pass = True
         self.conditioning: Tensor | None = None
@@ -156,6 +195,19 @@ class _Refinement:
             draft.probabilities += self.log_marginals[row, : len(kept)].exp().tolist()
             draft.log_probability += self.log_probability[row]
 
+    def _given(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """This canvas's part of texts of token ids, int64 [B, L], -1 behind their ends."""
+        length = self.shape[1]
+        rows = [list(ids[self.number * length : (self.number + 1) * length]) for ids in texts]
+        padded = [row + [FREE] * (length - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int64, device=self.denoiser.device)
+
+    def _started(self) -> Tensor:
+        return self._given([draft.start_ids for draft in self.drafts])
+
+    def _with_given(self, canvas: Tensor, given: Tensor) -> Tensor:
+        return torch.where(given >= 0, given, canvas)
+
     def _noise(self) -> Tensor:
         return self.denoiser.noise.fill(self.shape, self.generator, self.denoiser.device)
 
@@ -172,7 +224,10 @@ class _Refinement:
         if self.conditioning is None:
             self.conditioning = torch.zeros_like(logits, dtype=torch.float32)
         is_active = torch.tensor([not settled for settled in self.is_settled], device=logits.device)
-        groups = [_Group(rows, self._posterior(logits[rows], rows, temperature)) for rows in self._rows()]
+        groups = [
+            _Group(rows, self._posterior(logits[rows], rows, temperature), logits[rows], temperature)
+            for rows in self._rows()
+        ]
         proposal, best = self.canvas.clone(), self.best.clone()
         entropy = torch.zeros(self.shape, dtype=torch.float64, device=logits.device)
         doubt = entropy.clone()
@@ -182,13 +237,32 @@ class _Refinement:
             entropy[group.rows] = group.posterior.entropy().double()
             doubt[group.rows] = self._doubt(group.posterior, entropy[group.rows])
             self._condition(self.conditioning[group.rows], group.posterior, is_active[group.rows])
-        is_accepted = self.process.acceptance.accept(doubt)
-        renoised = torch.where(is_accepted, proposal, self._noise())
+        is_accepted = self.process.acceptance.accept(doubt) | self._fixed(proposal)
+        renoised = self._with_given(torch.where(is_accepted, proposal, self._noise()), self.pins)
         self.canvas = torch.where(is_active[:, None], renoised, self.canvas)
         best = torch.where(is_active[:, None], best, self.best)
         for group in groups:
             self._settle(group, best, entropy, is_accepted, is_last=passes_left == 1)
         self.best, self.is_first_pass = best, False
+
+    def _fixed(self, proposal: Tensor) -> Tensor:
+        """Positions whose token lies wholly within a fixed part of the text, bool [B, L]."""
+        is_fixed = torch.zeros(self.shape, dtype=torch.bool)
+        for row, draft in enumerate(self.drafts):
+            if draft.fixed_spans is not None and not self.is_settled[row]:
+                self._mark_fixed(is_fixed[row], draft, proposal[row].tolist())
+        return is_fixed.to(proposal.device)
+
+    def _mark_fixed(self, is_fixed: Tensor, draft: Draft, ids: list[int]) -> None:
+        vocabulary = self.denoiser.vocabulary
+        before = len(vocabulary.decode(draft.ids))
+        ids = list(itertools.takewhile(lambda token: token not in vocabulary.end_ids, ids))
+        spellings = [vocabulary.tokens[id] or b"" for id in ids]
+        offsets = list(itertools.accumulate(map(len, spellings), initial=before))
+        text = vocabulary.decode([*draft.ids, *ids])
+        for begin, end in draft.fixed_spans(text) if draft.fixed_spans is not None else ():
+            first, last = bisect.bisect_left(offsets, begin), bisect.bisect_right(offsets, end) - 1
+            is_fixed[first:last] = True
 
     def _condition(self, target: Tensor, posterior: CanvasPosterior | FreePosterior, is_active: Tensor) -> None:
         """Writes the conditioned logits of the rows that are not settled."""
@@ -231,8 +305,15 @@ class _Refinement:
             logits,
             state=[draft.state for draft in drafts],
             budget=[draft.max_new_tokens - behind for draft in drafts],
+            pins=self.pins[rows],
+            min_tokens=[self._min_tokens(draft) for draft in drafts],
             temperature=temperature,
         )
+
+    def _min_tokens(self, draft: Draft) -> int:
+        """The first position of this canvas at which the text may end: behind its last pin."""
+        last = max((position for position, pin in enumerate(draft.pins, 1) if pin >= 0), default=0)
+        return max(last - self.number * self.denoiser.canvas_length, 0)
 
     def _settle(self, group: _Group, best: Tensor, entropy: Tensor, is_accepted: Tensor, *, is_last: bool) -> None:
         """Records the pass for the rows of a group, and marks those that need no further one."""
@@ -259,6 +340,8 @@ class _Refinement:
                     mean_entropy=mean_entropy,
                     log_z=float(log_z[row - rows.start]),
                     accepted=int(is_accepted[row].sum()),
+                    changed=self._changed(row, best[row]),
+                    length=self._length(best[row]),
                 ),
             )
         if finished:
@@ -266,6 +349,34 @@ class _Refinement:
             for row in finished:
                 self.log_probability[row] = float(log_prob[row - rows.start])
                 self.log_marginals[row] = log_marginals[row - rows.start].cpu()
+                self._answer(row, group, float(log_z[row - rows.start]))
+
+    def _changed(self, row: int, best: Tensor) -> tuple[int, ...]:
+        if self.is_first_pass:
+            return tuple(range(self._length(best)))
+        return tuple(torch.nonzero(best != self.best[row]).flatten().tolist())
+
+    def _length(self, best: Tensor) -> int:
+        end_ids = torch.tensor(self.denoiser.vocabulary.end_ids, device=best.device)
+        ends = torch.nonzero(torch.isin(best, end_ids)).flatten().tolist()
+        return int(ends[0]) + 1 if ends else len(best)
+
+    def _answer(self, row: int, group: _Group, log_z: float) -> None:
+        """Answers the draft's questions as this canvas sees them, unless an earlier one has decided them."""
+        draft, number = self.drafts[row], row - group.rows.start
+        behind = (self.number + 1) * self.denoiser.canvas_length
+        for i, question in enumerate(draft.questions):
+            found = question.probabilities(
+                group.logits[number],
+                draft.ids,
+                log_z,
+                budget=draft.max_new_tokens - behind,
+                pins=self.pins[row],
+                min_tokens=self._min_tokens(draft),
+                temperature=group.temperature,
+            )
+            if i not in draft.answers or sum(p > 0 for p in found.values()) > 1:
+                draft.answers[i] = found
 
     def _record(self, row: int, record: PassRecord) -> None:
         self.drafts[row].records.append(record)

@@ -7,7 +7,10 @@ P(x) proportional to prod_i p_i(x_i) over the token strings x whose text is in t
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
@@ -15,8 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from constrained_diffusion.automata.classes import END_CLASS
+from constrained_diffusion.checking import whole_number
 from constrained_diffusion.errors import InfeasibleError, ModelError
 from constrained_diffusion.inference import chain
+from constrained_diffusion.inference.kbest import Step, best_texts
 from constrained_diffusion.inference.rows import ClassTable, Rows
 from constrained_diffusion.threads import in_parallel, run_all
 
@@ -30,11 +36,13 @@ FREE: Final = -1
 
 @dataclass(frozen=True)
 class CanvasRequest:
-    """One canvas: the state before it, the tokens that may follow it, and its pins, int64 [L]."""
+    """One canvas: the state before it, the tokens that may follow it, its pins, int64 [L], and the first position at
+    which its text may end."""
 
     state: int
     budget: int
     pins: NDArray[np.int64]
+    min_tokens: int = 0
 
 
 @final
@@ -55,6 +63,10 @@ class CanvasPosterior:
         self._pins = np.concatenate([request.pins for request in requests])
         self._table = _with_pins(rows.reduce(), self._pins, rows.classes.of_token)
         _check_rows(self._table.row_norm, self._pins, length)
+        for i, request in enumerate(requests):
+            early = slice(i * length, i * length + min(request.min_tokens, length))
+            for weights in (self._table.log_sum, self._table.log_max):
+                weights[early, END_CLASS] = -np.inf
         self._canvases = [
             _Canvas(automaton, self._table, request, i * length, length) for i, request in enumerate(requests)
         ]
@@ -82,6 +94,44 @@ class CanvasPosterior:
         Ties go to the first edge of the automaton and the least token id.
         """
         return self._shaped(np.concatenate([canvas.map_ids for canvas in self._canvases]))
+
+    def kbest(self, k: int) -> tuple[Tensor, Tensor]:
+        """The ``k`` most probable texts, best first.
+
+        Two spellings of one text by different tokens count as two. Behind the end token is only padding.
+
+        Returns:
+            Ids, int64 [k, L] or [B, k, L], and their log probabilities, float64 [k] or [B, k]; where there are fewer
+            texts, the log probability is -inf.
+        """
+        whole_number(k, "k", ModelError, least=1)
+        ids = np.full((len(self._canvases), k, self._length), self._automaton.vocabulary.filler_id, np.int64)
+        log_prob = np.full((len(self._canvases), k), -np.inf)
+        for row, canvas in enumerate(self._canvases):
+            for rank, (weight, tokens) in enumerate(itertools.islice(self._best_texts(canvas, k), k)):
+                ids[row, rank, : len(tokens)] = tokens
+                log_prob[row, rank] = min(weight - canvas.log_z, 0.0)
+        place = self._rows.logits.device
+        found, scores = torch.as_tensor(ids, device=place), torch.as_tensor(log_prob, device=place)
+        return (found, scores) if self._is_batch else (found[0], scores[0])
+
+    def _best_texts(self, canvas: _Canvas, k: int) -> Iterator[tuple[float, list[int]]]:
+        steps = lru_cache(maxsize=None)(partial(self._best_steps, canvas, k))
+        start = canvas.request.state
+        return best_texts(start, self._automaton.tail, self._length, float(canvas.best_back[0, start]), steps)
+
+    def _best_steps(self, canvas: _Canvas, k: int, position: int, state: int) -> list[Step]:
+        """The k best tokens at a position and state, each with what follows it at best."""
+        row = canvas.offset + position
+        classes, targets = canvas.ways(state)
+        values = canvas.log_max[position, classes] + canvas.best_back[position + 1, targets]
+        order = np.argsort(-values, kind="stable")[:k]
+        found: list[Step] = []
+        for c, target, value in zip(classes[order], targets[order], values[order], strict=True):
+            if value > -np.inf:
+                tokens, below = self._rows.best_of_class(self._table, row, int(c), k, pin=int(self._pins[row]))
+                found += [(float(value - b), int(t), int(target)) for t, b in zip(tokens, below, strict=True)]
+        return sorted(found, key=lambda step: -step[0])[:k]
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """A joint draw from the posterior, int64 [L] or [B, L]; tail positions are drawn from the p_i."""
@@ -222,6 +272,8 @@ class _Canvas:
 
     back: Messages
     ahead: Messages
+    best_back: NDArray[np.float64]
+    """Log of the greatest weight from each position and state to the end, [L + 1, N + 1]."""
     map_classes: NDArray[np.int32]
     """The class at each position of the best text, -1 in the tail; int32 [L]."""
 
@@ -277,12 +329,20 @@ class _Canvas:
 
     def infer_best(self) -> None:
         labels = self.label_weights(self.log_max, chain.MAX)
-        back = self.best_messages(labels)
+        self.best_back = self.best_messages(labels)
         self.map_classes = np.full(self.length, -1, np.int32)
-        if back[0, self.request.state] > -np.inf:
+        if self.best_back[0, self.request.state] > -np.inf:
             self.map_classes = np.asarray(
-                chain.best_path(labels, self.log_max, *self._graph, self.request.state, back), np.int32
+                chain.best_path(labels, self.log_max, *self._graph, self.request.state, self.best_back), np.int32
             )
+
+    def ways(self, state: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The token classes that lead on from a state, and where each leads."""
+        lifted = self.automaton.lifted
+        edges = range(lifted.edge_begin[state], lifted.edge_begin[state + 1])
+        classes = [lifted.label_class[slice(*lifted.label_begin[lifted.edge_label[e] :][:2])] for e in edges]
+        targets = [np.full(len(c), lifted.edge_target[e], np.int64) for e, c in zip(edges, classes, strict=True)]
+        return np.concatenate(classes).astype(np.int64), np.concatenate(targets)
 
     @property
     def _graph(self) -> tuple[NDArray[np.generic], ...]:
@@ -336,7 +396,9 @@ class _Canvas:
             )
 
         in_parallel(work, self.length)
-        return np.asarray(chain.class_marginals(passed, lifted.label_begin, lifted.label_class, self.log_sum.shape[1]))
+        factor = chain.class_marginals(passed, lifted.label_begin, lifted.label_class, self.log_sum.shape[1])
+        factor[: self.request.min_tokens, END_CLASS] = -np.inf
+        return np.asarray(factor)
 
     def valid_length(self, ids: NDArray[np.int64]) -> int | None:
         """Tokens of the text on a canvas, end token included; None if it is not in the language."""
@@ -366,6 +428,7 @@ class _Canvas:
                 f"left; allow more tokens, or relax the constraint"
             )
         flat = np.where(self._allowed_by_pins(), 0.0, -np.inf)
+        flat[: self.request.min_tokens, END_CLASS] = -np.inf
         labels = self.label_weights(flat, chain.LOG)
         if self.best_messages(labels)[0, self.request.state] == -np.inf:
             raise InfeasibleError(self._pin_at_fault(flat))
@@ -403,6 +466,12 @@ class _Canvas:
         position = self._last_reached(flat)
         pins = np.flatnonzero(self.request.pins[: position + 1] >= 0)
         if not len(pins):
+            later = np.flatnonzero(self.request.pins >= 0)
+            if len(later):
+                return (
+                    f"no valid text of the available length reaches the token pinned at position {int(later[-1])}; "
+                    f"remove it, or allow longer texts"
+                )
             return "the constraint, the pins and the budget exclude each other; relax one of them"
         token = int(self.request.pins[pins[-1]])
         spelling = self.automaton.vocabulary.describe(token)

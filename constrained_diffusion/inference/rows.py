@@ -182,6 +182,18 @@ class Rows:
         in_parallel(work, len(values))
         return out
 
+    def best_of_class(
+        self, table: ClassTable, row: int, c: int, k: int, *, pin: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The k best tokens of a class in a row, and how far each is below the best, in nats; a pin stands alone."""
+        if pin >= 0:
+            return np.array([pin]), np.zeros(1)
+        members = self.classes.tokens[self.classes.begin[c] : self.classes.begin[c + 1]].astype(np.int64)
+        values = self.logits[row][torch.as_tensor(members, device=self.logits.device)].double().cpu().numpy()
+        order = np.argsort(-values, kind="stable")[:k]
+        below = (float(table.class_top[row, c]) - values[order]) * self.scale
+        return members[order][below < np.inf], below[below < np.inf]
+
     def log_probabilities(
         self, table: ClassTable, rows: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> NDArray[np.float64]:

@@ -65,8 +65,20 @@ class Denoiser(ABC):
     device: torch.device
 
     @abstractmethod
-    def encode(self, prompts: Sequence[str]) -> Any:
-        """Reads formatted prompts and gives the context that the other methods take.
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The token ids of a formatted prompt, with whatever the model wants in front of it."""
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids that spell the text, as the model would write it.
+
+        Raises:
+            ModelError: the vocabulary cannot spell it.
+        """
+        return self.vocabulary.encode(text.encode())
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[Sequence[int]]) -> Any:
+        """Reads the ids of prompts and gives the context that the other methods take.
 
         Raises:
             ModelError: a prompt is too long for the model.

@@ -60,9 +60,18 @@ class DiffusionGemmaDenoiser(Denoiser):
         self.device = model.device
         self.max_length = text_config.max_position_embeddings
 
+    def prompt_ids(self, prompt: str) -> list[int]:
+        return [int(id) for id in self.tokenizer.encode(prompt, add_special_tokens=not self._has_start(prompt))]
+
+    def text_ids(self, text: str) -> list[int]:
+        """As the tokenizer writes it, unless that is not the text byte for byte."""
+        ids = [int(id) for id in self.tokenizer.encode(text, add_special_tokens=False)]
+        spelled = b"".join(self.vocabulary.tokens[id] or b"\xff" for id in ids)
+        return ids if spelled == text.encode() else super().text_ids(text)
+
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> GemmaContext:
-        rows = [self.tokenizer.encode(prompt, add_special_tokens=not self._has_start(prompt)) for prompt in prompts]
+    def encode(self, prompts: Sequence[Sequence[int]]) -> GemmaContext:
+        rows = [list(prompt) for prompt in prompts]
         longest = max(len(row) for row in rows)
         if longest == 0:
             raise ModelError("the prompt is empty and the tokenizer adds nothing to it; give at least one character")

@@ -35,7 +35,11 @@ class RandomDenoiser(Denoiser):
         self.scale = scale
         self._generator = torch.Generator().manual_seed(seed)
 
-    def encode(self, prompts: Sequence[str]) -> int:
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Empty: what these models are asked makes no difference."""
+        return []
+
+    def encode(self, prompts: Sequence[Sequence[int]]) -> int:
         return len(prompts)
 
     def logits(self, context: int, canvas: Tensor, self_conditioning: Tensor | None) -> Tensor:
@@ -68,7 +72,11 @@ class ScriptedDenoiser(Denoiser):
         self.conditionings: list[Tensor | None] = []
         self.committed: list[Tensor] = []
 
-    def encode(self, prompts: Sequence[str]) -> int:
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Empty: what these models are asked makes no difference."""
+        return []
+
+    def encode(self, prompts: Sequence[Sequence[int]]) -> int:
         return len(prompts)
 
     def logits(self, context: int, canvas: Tensor, self_conditioning: Tensor | None) -> Tensor:

@@ -143,8 +143,8 @@ def json_schema(
         document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
         style = Style(whitespace, property_order, any_depth, max_count, additional_properties, document.float_forms)
         return JsonSchema(document, style, limits)
-    adapter = _type_adapter(schema_or_type)
-    document = Document(_schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
+    adapter = type_adapter(schema_or_type)
+    document = Document(schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
     style = Style(whitespace, property_order, any_depth, max_count, "forbid", float_forms=False)
     return JsonSchema(document, style, limits, adapter)
 
@@ -160,7 +160,12 @@ class _Quiet(GenerateJsonSchema):
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as its base has it
 
 
-def _type_adapter(type_: Any) -> TypeAdapter[Any]:
+def type_adapter(type_: Any) -> TypeAdapter[Any]:
+    """Pydantic's view of a type.
+
+    Raises:
+        InvalidConstraint: it is no type.
+    """
     if isinstance(type_, str | bytes):
         raise InvalidConstraint(f"met text, expected a schema or a type; parse it first: json.loads({type_[:40]!r})")
     try:
@@ -169,7 +174,12 @@ def _type_adapter(type_: Any) -> TypeAdapter[Any]:
         raise InvalidConstraint(f"{type_!r} is neither a JSON Schema nor a type: {_first_line(error)}") from error
 
 
-def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    """The JSON Schema of a type.
+
+    Raises:
+        UnsupportedConstraint: it has none.
+    """
     try:
         return adapter.json_schema(schema_generator=_Quiet)
     except PydanticUserError as error:

@@ -1,0 +1,61 @@
+"""Free text, up to a marker, and constrained parts between free ones."""
+
+from typing import final
+
+from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.checking import whole_number
+from constrained_diffusion.constraints.base import Constraint, RegularConstraint
+from constrained_diffusion.constraints.choice import utf8
+from constrained_diffusion.errors import InvalidConstraint
+
+
+@final
+class FreeText(RegularConstraint):
+    """Any text in which a marker does not occur, nor will occur too early once it is put behind."""
+
+    def __init__(self, until: bytes) -> None:
+        self.until = until
+
+    @property
+    def expression(self) -> ex.Expression:
+        anything = ex.any_text()
+        if not self.until:
+            return anything
+        marker = ex.literal(self.until)
+        expression: ex.Expression = ex.Difference(anything, ex.Concatenation((anything, marker, anything)))
+        for k in range(1, len(self.until)):
+            overlap = self.until[:k]
+            if (overlap + self.until).startswith(self.until):
+                expression = ex.Difference(expression, ex.Concatenation((anything, ex.literal(overlap))))
+        return expression
+
+    def __repr__(self) -> str:
+        return f"text(until={self.until.decode()!r})" if self.until else "text()"
+
+
+def text(*, until: str = "") -> FreeText:
+    """Any text; with ``until`` any text up to where the marker begins, without the marker.
+
+    >>> before = text(until="<end>")
+    >>> before.matches("all < well"), before.matches("to the <end>"), (before + "<end>").matches("to the <end>")
+    (True, False, True)
+    """
+    if not isinstance(until, str):
+        raise InvalidConstraint(f"until is {type(until).__name__} {until!r}; expected a string")
+    return FreeText(utf8(until))
+
+
+def tagged(
+    begin: str, content: Constraint | str, end: str = "", *, at_least: int = 0, at_most: int | None = None
+) -> Constraint:
+    """Free text in which every ``begin`` is followed by ``content`` and ``end``, so many times; free text behind.
+
+    >>> calls = tagged("<call>", "f(1)", "</call>", at_least=1)
+    >>> calls.matches("Let me see. <call>f(1)</call> Done."), calls.matches("<call>f(2)</call>"), calls.matches("No.")
+    (True, False, False)
+    """
+    if not isinstance(begin, str) or not begin:
+        raise InvalidConstraint(f"begin is {begin!r}; expected the text that a tagged part begins with")
+    whole_number(at_least, "at_least", InvalidConstraint, least=0)
+    before = text(until=begin)
+    return (before + begin + content + end).repeat(at_least, at_most) + before

@@ -1,0 +1,103 @@
+"""The slots of finished texts, and the questions that their probabilities answer."""
+
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from constrained_diffusion.automata.token_automaton import TokenAutomaton
+from constrained_diffusion.automata.vocabulary import Vocabulary
+from constrained_diffusion.constraints.base import Constraint
+from constrained_diffusion.constraints.parts import Part
+from constrained_diffusion.diffusion.generation import SlotText
+from constrained_diffusion.diffusion.loop import Question
+from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, UnsupportedConstraint
+
+MOST_LISTED: Final = 64
+"""Slots with at most this many texts have probabilities unless asked otherwise."""
+MOST_JOINT: Final = 1000
+"""A joint distribution lists at most this many combinations."""
+Names = tuple[str, ...]
+Ask = Sequence[str | Sequence[str]] | None
+
+
+def questions_of(
+    constraint: Constraint | None, ask: Ask, compile: Callable[[Constraint], TokenAutomaton]
+) -> dict[Names, Question]:
+    """A question for each slot, or combination of slots, that is asked for; None asks for every slot with few texts.
+
+    Raises:
+        InvalidConstraint: there is no slot of a name that is asked for.
+        UnsupportedConstraint: its language is not finite, or there are too many combinations.
+    """
+    if constraint is None:
+        if ask:
+            raise InvalidConstraint(f"ask={ask!r} needs a constraint with slots, as cd.template makes")
+        return {}
+    if ask is None:
+        few = [name for name in constraint.slot_names if constraint.slot_texts(name, MOST_LISTED) is not None]
+        wanted: list[Names] = [(name,) for name in few]
+    else:
+        wanted = [(names,) if isinstance(names, str) else tuple(names) for names in ask]
+    return {names: _question(constraint, names, compile) for names in wanted}
+
+
+def _question(constraint: Constraint, names: Names, compile: Callable[[Constraint], TokenAutomaton]) -> Question:
+    options = [_texts(constraint, name) for name in names]
+    count = 1
+    for texts in options:
+        count *= len(texts)
+    if count > MOST_JOINT:
+        raise UnsupportedConstraint(
+            f"{' and '.join(names)} have {count:,} combinations; at most {MOST_JOINT:,} can be listed",
+            construct="joint distribution",
+        )
+    automata: dict[Names, TokenAutomaton] = {}
+    for answer in itertools.product(*options):
+        with suppress(InfeasibleError):  # the answers contradict each other, or the vocabulary cannot spell them
+            automata[answer] = compile(constraint.fixed(dict(zip(names, answer, strict=True))))
+    return Question(automata)
+
+
+def _texts(constraint: Constraint, name: str) -> list[str]:
+    if name not in constraint.slot_names:
+        raise InvalidConstraint(f"there is no slot {{{name}}}; there is {', '.join(constraint.slot_names) or 'none'}")
+    texts = constraint.slot_texts(name, MOST_JOINT)
+    if texts is None:
+        raise UnsupportedConstraint(
+            f"the slot {{{name}}} has more than {MOST_JOINT:,} texts; probabilities are only listed for fewer",
+            construct="probabilities",
+        )
+    return [text.decode() for text in texts]
+
+
+def slots_of(
+    parts: Sequence[Part],
+    text: bytes,
+    ids: Sequence[int],
+    vocabulary: Vocabulary,
+    answers: Mapping[Names, Mapping[Names, float]],
+    given: int = 0,
+) -> dict[str, SlotText]:
+    """The slots of a text; of a name in several places, the first. The ids spell all but the first ``given`` bytes."""
+    offsets = list(itertools.accumulate((len(vocabulary.tokens[id] or b"") for id in ids), initial=given))
+    found: dict[str, SlotText] = {}
+    for part in parts:
+        content = text[part.begin : part.end].decode()
+        listed = answers.get((part.name,))
+        begin = len(text[: part.begin].decode())
+        found.setdefault(
+            part.name,
+            SlotText(
+                text=content,
+                value=part.constraint.parse(content),
+                begin=begin,
+                end=begin + len(content),
+                token_begin=bisect_right(offsets, part.begin) - 1,
+                token_end=bisect_left(offsets, part.end),
+                probabilities=None if listed is None else {answer[0]: p for answer, p in listed.items()},
+                slots=slots_of(part.parts, text, ids, vocabulary, {}, given),
+            ),
+        )
+    return found

@@ -1,0 +1,440 @@
+"""Templates, pins, infilling, slots and their probabilities: against string work, enumeration and validators."""
+
+import datetime
+import itertools
+import math
+import re
+from enum import Enum
+from typing import Literal
+
+import pytest
+import torch
+from enumeration import TOY, enumerate_canvases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from small_models import byte_tokenizer, random_model
+
+import constrained_diffusion as cd
+
+TOKENIZER = byte_tokenizer()
+GENERATOR = cd.Generator(cd.DiffusionGemmaDenoiser(random_model(TOKENIZER), TOKENIZER))
+BYTES = cd.Vocabulary([*(bytes([b]) for b in range(256)), b"ab", b"ship", b"12", b", ", None], end_ids=260)
+
+
+class Color(Enum):
+    RED = "red"
+    BLUE = "deep blue"
+
+
+class Point(BaseModel):
+    x: int
+    y: int
+
+
+# --- what a template is --------------------------------------------------------------------------
+
+
+def test_fixed_text_and_slots():
+    note = cd.template("Order {id:[0-9]{6}} ships on {day} ({{ok}}).", day=cd.choice(["Mon", "Tue"]))
+    assert note.matches("Order 004711 ships on Tue ({ok}).")
+    assert not note.matches("Order 4711 ships on Tue ({ok}).")
+    assert not note.matches("Order 004711 ships on Wed ({ok}).")
+    assert note.parse("Order 004711 ships on Tue ({ok}).") == {"id": "004711", "day": "Tue"}
+    with pytest.raises(cd.errors.ConstraintError, match="not a text of template"):
+        note.parse("Order")
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "value", "bad"),
+    [
+        (int, "-12", -12, "1.5"),
+        (float, "2.5", 2.5, "x"),
+        (bool, "true", True, "yes"),
+        (str, "any line", "any line", "two\nlines"),
+        (datetime.date, "2024-02-29", datetime.date(2024, 2, 29), "2023-02-29"),
+        (Literal["a", "b c"], "b c", "b c", "c"),
+        (Color, "deep blue", Color.BLUE, "blue"),
+        (Point, '{"x": 1, "y": 2}', Point(x=1, y=2), '{"x": 1}'),
+        (list[int], "[1, 2]", [1, 2], "1, 2"),
+        ("fixed", "fixed", "fixed", "else"),
+        (cd.regex("[a-c]+"), "abc", "abc", "d"),
+    ],
+    ids=str,
+)
+def test_what_fills_a_slot(kind, good, value, bad):
+    template = cd.template("<{slot}>", slot=kind)
+    assert template.matches(f"<{good}>")
+    assert not template.matches(f"<{bad}>")
+    assert template.parse(f"<{good}>") == {"slot": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "slots", "message"),
+    [
+        ("a } b", {}, r"a single } at line 1, column 3"),
+        ("a\n {b", {}, r"the { at line 2, column 2 is never closed"),
+        ("{1a}", {}, r"is called '1a'"),
+        ("{}", {}, r"is called ''"),
+        ("{a}", {"b": int}, r"no slot {b}; it has a"),
+        ("{a:x}", {"a": int}, r"{a} is described twice"),
+        ("{a:x}{a:y}", {}, r"{a} is described twice"),
+        ("{a:(}", {}, "unterminated"),
+        (5, {}, "takes a string, met int"),
+    ],
+)
+def test_malformed_templates(text, slots, message):
+    with pytest.raises(cd.errors.InvalidConstraint, match=message):
+        cd.template(text, **slots)
+
+
+def test_a_name_that_occurs_twice_has_the_same_text():
+    twice = cd.template("{a}{b}-{a}{b}", a=cd.choice(["x", "yy"]), b=cd.choice(["1", "2"]))
+    texts = {f"{a}{b}-{c}{d}" for a, b, c, d in itertools.product(["x", "yy"], "12", ["x", "yy"], "12")}
+    assert {t for t in texts if twice.matches(t)} == {f"{a}{b}-{a}{b}" for a in ["x", "yy"] for b in "12"}
+    with pytest.raises(cd.errors.UnsupportedConstraint, match=r"\{a\} stands in several places"):
+        cd.template("{a} and {a}")
+
+
+def test_templates_nest_and_combine():
+    inner = cd.template("{x:[0-9]+}:{y:[0-9]+}")
+    outer = "at " + cd.template("[{place}]", place=inner) + "!"
+    text = b"at [3:14]!"
+    assert outer.matches(text)
+    (place,) = outer.parts(text)
+    assert (place.name, text[place.begin : place.end]) == ("place", b"3:14")
+    assert [(p.name, text[p.begin : p.end]) for p in place.parts] == [("x", b"3"), ("y", b"14")]
+    either = cd.template("a{n:[0-9]}") | cd.template("b{m:[0-9]}")
+    assert [p.name for p in either.parts(b"b7")] == ["m"]
+    narrowed = cd.template("{n:[0-9]+}") & ~cd.literal("13")
+    assert [p.name for p in narrowed.parts(b"12")] == ["n"]
+    assert outer.fixed_spans(text) == [(0, 3), (3, 4), (5, 6), (8, 9), (9, 10)]
+
+
+fixed_texts = st.text(st.sampled_from("a{}é .,\n"), max_size=6)
+slot_patterns = st.sampled_from(["[0-9]{1,3}", "(ab|ba)*", "[^x]{0,4}", "é+", "Mon|Tue"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(fixed_texts, min_size=2, max_size=4), st.lists(slot_patterns, min_size=1, max_size=3), st.integers(0, 99)
+)
+def test_random_templates_under_random_logits(texts, patterns, seed):
+    """Fixed parts byte for byte, slots of their patterns, inside the canvas; judged by ``re`` alone."""
+    pieces = [texts[0]]
+    for i, (pattern, text) in enumerate(zip(patterns, texts[1:], strict=False)):
+        pieces += [(f"s{i}", pattern), text]
+    source = "".join(p.replace("{", "{{").replace("}", "}}") if isinstance(p, str) else f"{{{p[0]}}}" for p in pieces)
+    slots = {p[0]: cd.regex(p[1]) for p in pieces if not isinstance(p, str)}
+    template = cd.template(source, **slots)
+    oracle = re.compile("".join(re.escape(p) if isinstance(p, str) else f"({p[1]})" for p in pieces))
+    automaton = cd.compile(template, BYTES)
+    length = automaton.min_tokens + seed % 4
+    logits = torch.randn(length, 261, generator=torch.Generator().manual_seed(seed)) * (1 + seed % 7)
+    posterior = automaton.posterior(logits)
+    for ids in (posterior.map(), posterior.sample(torch.Generator().manual_seed(seed))):
+        text = automaton.text(ids)
+        assert oracle.fullmatch(text)
+        parts = template.parts(text.encode())
+        assert [p.name for p in parts] == list(slots)
+        assert all(slots[p.name].matches(text.encode()[p.begin : p.end]) for p in parts)
+
+
+# --- the slots of a generation, and their probabilities ------------------------------------------
+
+
+def test_slots_of_a_generation():
+    template = cd.template("é{day}: {n:[0-9]{2}}", day=cd.choice(["Mon", "Tue"]))
+    result = GENERATOR.generate("x", template, seed=0, max_new_tokens=16, max_passes=3)
+    day, n = result.slots["day"], result.slots["n"]
+    assert result.value == {"day": day.text, "n": n.text}
+    assert result.text[day.begin : day.end] == day.text
+    spelled = [GENERATOR.denoiser.vocabulary.tokens[i] for i in result.token_ids[n.token_begin : n.token_end]]
+    assert n.text.encode() in b"".join(spelled)
+    assert n.text.encode() not in b"".join(spelled[1:])
+    assert sum(day.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert n.probabilities is None
+
+
+TOY_TEMPLATES = [
+    cd.template("{s}b{t}", s=cd.choice(["a", "ab", ""]), t=cd.choice(["a", "b"])),
+    cd.template("{s}{t}", s=cd.choice(["ab", "b"]), t=cd.choice(["a", "aa", "b"])),
+]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(TOY_TEMPLATES), st.integers(3, 5), st.integers(0, 10**6))
+def test_slot_probabilities_are_those_of_enumeration(template, length, seed):
+    """Every canvas is weighed by brute force; a text that splits in two ways counts for both answers."""
+    logits = torch.randn(1, length, len(TOY), generator=torch.Generator().manual_seed(seed)) * 2
+    generator = cd.Generator(cd.ScriptedDenoiser(TOY, [logits]))
+    result = generator.generate(
+        "", template, max_new_tokens=length, max_passes=1, temperature=1.0, seed=0, ask=["s", ("s", "t")]
+    )
+    texts = enumerate_canvases(logits[0], template.matches).texts
+    for names, found in ((("s",), result.slots["s"].probabilities), (("s", "t"), result.joint["s", "t"])):
+        for answer, probability in found.items():
+            values = dict(zip(names, (answer,) if isinstance(answer, str) else answer, strict=True))
+            fixed = template.fixed(values)
+            expected = sum(p for ids, p in texts.items() if fixed.matches(b"".join(TOY.tokens[i] for i in ids[:-1])))
+            assert probability == pytest.approx(expected, abs=1e-5)
+
+
+def test_probabilities_of_a_slot_that_a_canvas_boundary_cuts():
+    """The answer is decided on the first canvas by its first letter, or on the second by the last one."""
+    vocabulary = cd.Vocabulary([b"a", b"b", b"c", None], end_ids=3)
+    logits = torch.zeros(1, 2, 4)
+    generator = cd.Generator(cd.ScriptedDenoiser(vocabulary, [logits]))
+    template = cd.template("{s}", s=cd.choice(["abc", "abb", "cab"]))
+    result = generator.generate("", template, max_new_tokens=4, max_passes=1, seed=0)
+    probabilities = result.slots["s"].probabilities
+    assert sum(probabilities.values()) == pytest.approx(1)
+    expected = [0, 0.5, 0.5] if result.text.startswith("a") else [1 / 3] * 3
+    assert sorted(probabilities.values()) == pytest.approx(expected)
+
+
+def test_what_cannot_be_asked():
+    template = cd.template("{a:[0-9]+} {b}", b=cd.choice(["x", "y"]))
+    with pytest.raises(cd.errors.InvalidConstraint, match=r"no slot \{c\}; there is a, b"):
+        GENERATOR.generate("x", template, ask=["c"])
+    with pytest.raises(cd.errors.UnsupportedConstraint, match=r"\{a\} has more than 1,000 texts"):
+        GENERATOR.generate("x", template, ask=["a"])
+    with pytest.raises(cd.errors.InvalidConstraint, match="needs a constraint with slots"):
+        GENERATOR.generate("x", None, ask=["a"])
+
+
+def test_choosing_is_a_classification_by_one_pass():
+    logits = torch.zeros(1, 3, len(TOY))
+    logits[0, 0, 1] = 2.0
+    generator = cd.Generator(cd.ScriptedDenoiser(TOY, [logits]))
+    answer = generator.choose("", ["a", "b", "ba"], max_new_tokens=3)
+    expected = enumerate_canvases(logits[0], lambda text: text in (b"a", b"b", b"ba")).texts
+    by_text = {
+        t: sum(p for ids, p in expected.items() if b"".join(TOY.tokens[i] for i in ids[:-1]) == t.encode())
+        for t in ("a", "b", "ba")
+    }
+    assert dict(answer.probabilities) == pytest.approx(by_text, abs=1e-6)
+    assert answer.text == answer.value == max(by_text, key=by_text.get)
+    assert list(answer.probabilities.values()) == sorted(answer.probabilities.values(), reverse=True)
+
+
+# --- pins ----------------------------------------------------------------------------------------
+
+
+def test_pins_from_texts_and_holes():
+    pins = GENERATOR.pins(["Hi ", 3, " ab"])
+    spelled = [GENERATOR.denoiser.vocabulary.tokens[i] if i >= 0 else None for i in pins]
+    assert spelled == [b"H", b"i", b" ", None, None, None, b" ", b"ab"]
+    result = GENERATOR.generate("x", None, pins=pins, max_new_tokens=16, max_passes=3, seed=1)
+    assert all(pin in (-1, token) for pin, token in zip(pins, result.token_ids, strict=False))
+    assert len(result.token_ids) >= len(pins)
+    for bad in (["a", 1.5], ["a", -1]):
+        with pytest.raises(cd.errors.ModelError, match="the length of a hole"):
+            GENERATOR.pins(bad)
+
+
+def test_pinned_positions_hold_their_token_on_every_canvas_that_the_model_reads():
+    script = [torch.randn(1, 4, len(TOY), generator=torch.Generator().manual_seed(i)) * 3 for i in range(6)]
+    denoiser = cd.ScriptedDenoiser(TOY, script)
+    pins = [-1, 1, -1, -1, 0]
+    result = cd.Generator(denoiser, cd.Process(max_passes=3, stopping=cd.NeverStop())).generate(
+        "", cd.regex("[ab]{5,8}"), pins=pins, max_new_tokens=8, seed=0
+    )
+    first, second = denoiser.canvases[:3], denoiser.canvases[3:]
+    assert all(canvas[0, 1] == 1 for canvas in first)
+    assert all(canvas[0, 0] == 0 for canvas in second)
+    assert result.token_ids[1] == 1
+    assert result.token_ids[4] == 0
+    assert cd.regex("[ab]{5,8}").matches(result.text)
+
+
+def test_pins_that_cannot_be_met_are_named():
+    with pytest.raises(cd.errors.InfeasibleError, match=r"token 1 \(b'b'\) pinned at position 1"):
+        cd.Generator(cd.RandomDenoiser(TOY, canvas_length=4)).generate(
+            "", cd.regex("a*"), pins=[-1, 1], max_new_tokens=4
+        )
+    with pytest.raises(cd.errors.ModelError, match="the pin at position 0 is 99"):
+        cd.Generator(cd.RandomDenoiser(TOY, canvas_length=4)).generate("", cd.regex("a*"), pins=[99])
+
+
+def test_revising_keeps_spans_and_shows_the_draft():
+    logits = torch.randn(1, 6, len(TOY), generator=torch.Generator().manual_seed(3))
+    denoiser = cd.ScriptedDenoiser(TOY, [logits])
+    result = cd.Generator(denoiser).revise(
+        "", "abbaa", [(1, 3)], cd.regex("[ab]*"), max_new_tokens=6, max_passes=2, seed=0
+    )
+    shown = [TOY.tokens[i] for i in denoiser.canvases[0][0].tolist()[:3]]
+    assert shown == [b"ab", b"ba", b"a"]
+    assert result.text.startswith("abba")
+    with pytest.raises(cd.errors.InvalidConstraint, match="occurs 2 times"):
+        cd.Generator(denoiser).revise("", "abab", ["ab"])
+    with pytest.raises(cd.errors.InvalidConstraint, match="not within the draft of 4 characters"):
+        cd.Generator(denoiser).revise("", "abab", [(2, 9)])
+
+
+# --- filling in the middle -----------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.text("ab1 é", min_size=1, max_size=5), st.text("ab2é,", max_size=5), st.integers(0, 99))
+def test_prefix_middle_and_suffix_are_in_the_language(prefix, suffix, seed):
+    constraint = cd.regex("[ab1 é]*[0-9]{2}[ab2é,]*")
+    result = GENERATOR.infill(prefix, suffix, constraint, seed=seed, max_new_tokens=16, max_passes=2)
+    assert constraint.matches(prefix + result.text + suffix)
+    assert result.stats.tokens <= 16
+    assert result.value == prefix + result.text + suffix
+
+
+def test_several_holes():
+    result = GENERATOR.infill_many(
+        ["def f(", None, "):\n    return ", None, "\n"], seed=0, max_new_tokens=32, max_passes=2
+    )
+    first, second = result.slots["0"], result.slots["1"]
+    assert result.text == f"def f({first.text}):\n    return {second.text}\n"
+    assert result.text[second.begin : second.end] == second.text
+
+
+def test_a_prefix_that_ends_inside_a_token_is_healed():
+    """The model's favourite spells the last given byte and the next one together."""
+    vocabulary = cd.Vocabulary([b"a", b"b", b"ab", None], end_ids=3)
+
+    class Model(cd.Denoiser):
+        vocabulary_ = vocabulary
+
+        def __init__(self):
+            self.vocabulary, self.canvas_length, self.width = vocabulary, 3, 4
+            self.noise, self.device = cd.UniformNoise(4), torch.device("cpu")
+            self.prompt_format = cd.RandomDenoiser(vocabulary).prompt_format
+            self.read = None
+
+        def prompt_ids(self, prompt):
+            return self.text_ids(prompt)
+
+        def encode(self, prompts):
+            self.read = [list(p) for p in prompts]
+
+        def logits(self, context, canvas, self_conditioning):
+            logits = torch.zeros(1, 3, 4)
+            logits[0, 0, 2] = logits[0, 1, 3] = 9.0
+            return logits
+
+        def commit(self, context, canvas):
+            return context
+
+    model = Model()
+    result = cd.Generator(model).infill("ba", "", cd.regex("ba[ab]*"), max_new_tokens=3, seed=0)
+    assert model.read == [[1]]
+    assert (result.text, result.token_ids) == ("b", (2,))
+
+
+def test_infilling_that_cannot_be():
+    with pytest.raises(cd.errors.InfeasibleError, match=r"no text of .* begins with what is given: 1:2: met 'x'"):
+        GENERATOR.infill("1x", "2", cd.regex("[0-9]*"))
+    with pytest.raises(cd.errors.InfeasibleError, match="no text at all meets"):
+        GENERATOR.infill("1", "x", cd.regex("[0-9]*"))
+    with pytest.raises(cd.errors.InfeasibleError, match="at least"):
+        GENERATOR.infill("1", "2" * 40, cd.regex("[0-9]*"), max_new_tokens=8)
+    with pytest.raises(cd.errors.InvalidConstraint, match="no hole"):
+        GENERATOR.infill_many(["a", "b"])
+    with pytest.raises(cd.errors.InvalidConstraint, match="among the pieces"):
+        GENERATOR.infill_many(["a", 3])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n'"):
+        GENERATOR.infill("a", "b", n=3)
+
+
+def test_the_model_is_shown_the_fixed_parts_where_the_proposal_has_them():
+    """Flat logits: nothing is certain, and still the suffix stands on every canvas behind the first."""
+    vocabulary = cd.Vocabulary([b"a", b"b", b"c", b"d", None], end_ids=4)
+    denoiser = cd.ScriptedDenoiser(vocabulary, [torch.zeros(1, 12, 5)])
+    process = cd.Process(max_passes=8, stopping=cd.NeverStop())
+    cd.Generator(denoiser, process).generate("", cd.template("{m:[bcd]*}aaa"), max_new_tokens=12, seed=0)
+    shown = [canvas[0].tolist() for canvas in denoiser.canvases]
+    assert all(any(ids[k : k + 3] == [0, 0, 0] for k in range(10)) for ids in shown[1:])
+    assert len({tuple(ids[:6]) for ids in shown}) > 4
+
+
+# --- several texts, several canvases -------------------------------------------------------------
+
+
+def test_different_texts():
+    results = GENERATOR.generate("x", cd.regex("[ab]{1,2}"), n=6, seed=0, max_passes=2, max_new_tokens=8)
+    assert {r.text for r in results} == {"a", "b", "aa", "ab", "ba", "bb"}
+    assert len(GENERATOR.generate("x", cd.choice(["p", "q"]), n=5, seed=0, max_passes=2, max_new_tokens=8)) == 2
+    with pytest.raises(cd.errors.ModelError, match="n=2 goes with one prompt"):
+        GENERATOR.generate(["x", "y"], None, n=2)
+
+
+def test_streamed_canvases_join_to_the_text():
+    """Characters of two bytes over canvases of three tokens, a byte each: every boundary cuts somewhere else."""
+    tokens = cd.Vocabulary([bytes([b]) for b in range(256)] + [None], end_ids=256)
+    constraint = cd.regex("é{4,6}x?é")
+    for seed in range(6):
+        generator = cd.Generator(cd.RandomDenoiser(tokens, canvas_length=3, seed=seed))
+        chunks = list(generator.stream("", constraint, max_new_tokens=20, seed=seed, max_passes=2))
+        again = cd.Generator(cd.RandomDenoiser(tokens, canvas_length=3, seed=seed))
+        whole = again.generate("", constraint, max_new_tokens=20, seed=seed, max_passes=2)
+        assert len(chunks) > 2
+        assert "".join(chunks) == whole.text
+        assert constraint.matches("".join(chunks))
+
+
+BOUNDARY_SCHEMA = {
+    "type": "object",
+    "properties": {"ключ": {"type": "string", "minLength": 3, "maxLength": 6}, "b": {"enum": ["é", "日本"]}},
+    "required": ["ключ", "b"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("canvas_length", range(3, 15))
+def test_a_boundary_at_every_place_ends_valid(canvas_length):
+    """Inside a string, inside a character, inside a key."""
+    import json
+
+    import jsonschema
+
+    constraint = cd.json_schema(BOUNDARY_SCHEMA, whitespace="compact")
+    generator = cd.Generator(cd.RandomDenoiser(BYTES, canvas_length=canvas_length, seed=canvas_length))
+    needed = generator.compile(constraint).min_tokens
+    for budget in (needed, needed + 1, needed + 9):
+        result = generator.generate("", constraint, max_new_tokens=budget, seed=1, max_passes=2)
+        jsonschema.validate(json.loads(result.text), BOUNDARY_SCHEMA)
+        assert result.stats.tokens <= budget
+    with pytest.raises(cd.errors.InfeasibleError, match=f"at least {needed} tokens"):
+        generator.generate("", constraint, max_new_tokens=needed - 1)
+
+
+# --- free text -----------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.text("abc", max_size=8), st.sampled_from(["ab", "aa", "aba", "abcab", "c"]))
+def test_free_text_ends_where_the_marker_begins(text, marker):
+    free = cd.text(until=marker)
+    assert free.matches(text) == ((text + marker).find(marker) == len(text))
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.text("abc", max_size=9))
+def test_tagged_parts(text):
+    tagged = cd.tagged("ab", cd.regex("c+"), "a", at_least=1, at_most=2)
+    free = "(?:(?!ab)(?s:.))*?"
+    expected = re.fullmatch(f"(?:{free}abc+a){{1,2}}{free}", text) is not None
+    assert tagged.matches(text) == expected
+
+
+def test_two_sided_on_templates():
+    """Tokens of a valid text, some freed and the others pinned, keep a positive probability; samples stay valid."""
+    template = cd.template("Order {id:[0-9]{3}} ships on {day}, é.", day=cd.choice(["Mon", "Tue"]))
+    automaton = cd.compile(template, GENERATOR.denoiser.vocabulary)
+    generator = torch.Generator().manual_seed(0)
+    for text in ("Order 123 ships on Mon, é.", "Order 912 ships on Tue, é."):
+        ids = torch.tensor([*TOKENIZER.encode(text, add_special_tokens=False), 1])
+        for _ in range(20):
+            is_free = torch.rand(len(ids), generator=generator) < 0.5
+            pins = torch.where(is_free, -1, ids)
+            logits = torch.randn(len(ids), GENERATOR.denoiser.width, generator=generator) * 8
+            posterior = automaton.posterior(logits, pins=pins)
+            assert float(posterior.log_prob(ids)) > -math.inf
+            assert (posterior.log_marginals_of(ids) > -math.inf).all()
+            assert template.matches(automaton.text(posterior.sample(generator)))
