@@ -18,11 +18,12 @@ from constrained_diffusion.automata.token_automaton import TokenAutomaton
 from constrained_diffusion.automata.token_automaton import compile_constraint as compile
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.constraints.base import Constraint
-from constrained_diffusion.constraints.choice import choice, literal
+from constrained_diffusion.constraints.choice import choice, literal, special
 from constrained_diffusion.constraints.free_text import tagged, text
 from constrained_diffusion.constraints.json_schema import json_schema
 from constrained_diffusion.constraints.regex import regex
 from constrained_diffusion.constraints.template import template
+from constrained_diffusion.constraints.tools import Call, tools
 from constrained_diffusion.diffusion.generation import Answer, Generation, PassRecord, SlotText, Stats
 from constrained_diffusion.diffusion.generator import Generator
 from constrained_diffusion.diffusion.logits_processor import LogitsProcessor
@@ -73,6 +74,7 @@ def load(
 __all__ = [
     "Acceptance",
     "Answer",
+    "Call",
     "CanvasPosterior",
     "ConstantTemperature",
     "Constraint",
@@ -107,7 +109,9 @@ __all__ = [
     "literal",
     "load",
     "regex",
+    "special",
     "tagged",
     "template",
     "text",
+    "tools",
 ]

@@ -15,6 +15,7 @@ import constrained_diffusion as cd
 PUBLIC = [
     "Acceptance",
     "Answer",
+    "Call",
     "CanvasPosterior",
     "ConstantTemperature",
     "Constraint",
@@ -49,9 +50,11 @@ PUBLIC = [
     "literal",
     "load",
     "regex",
+    "special",
     "tagged",
     "template",
     "text",
+    "tools",
 ]
 PACKAGE = Path(cd.__file__).parent
 

@@ -438,3 +438,118 @@ def test_two_sided_on_templates():
             assert float(posterior.log_prob(ids)) > -math.inf
             assert (posterior.log_marginals_of(ids) > -math.inf).all()
             assert template.matches(automaton.text(posterior.sample(generator)))
+
+
+# --- special tokens and tool calls ---------------------------------------------------------------
+
+SPECIAL = cd.Vocabulary(
+    [*(bytes([b]) for b in range(256)), b"ab", None, None, None, None],
+    end_ids=257,
+    specials={"<open>": 258, "<close>": 259, "<end>": 257},
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.integers(2, 5))
+def test_special_tokens_stand_where_they_are_asked_for_and_nowhere_else(seed, canvas_length):
+    constraint = cd.special("<open>") + cd.template("{thought}") + cd.special("<close>") + cd.template("{n:[0-9]{2}}")
+    generator = cd.Generator(cd.RandomDenoiser(SPECIAL, canvas_length=canvas_length, seed=seed))
+    result = generator.generate("", constraint, seed=seed, max_new_tokens=12, max_passes=2)
+    ids = list(result.token_ids)
+    assert ids[0] == 258
+    assert ids.count(258) == ids.count(259) == 1
+    assert re.fullmatch(r"\d\d", result.slots["n"].text)
+    assert result.text == result.slots["thought"].text + result.slots["n"].text
+    assert result.slots["n"].token_begin == ids.index(259) + 1
+
+
+def test_the_bytes_of_marks_are_no_text():
+    """Byte tokens FF and FE exist, but cannot spell a mark letter by letter."""
+    automaton = cd.compile(cd.special("<open>") + "a", SPECIAL)
+    assert automaton.min_tokens == 3
+    assert automaton.advance(None, [258, 97]) >= 0
+    with pytest.raises(cd.errors.InfeasibleError, match="leaves the language"):
+        automaton.advance(None, [255])
+    with pytest.raises(cd.errors.InfeasibleError, match="cannot spell any text of special"):
+        cd.compile(cd.special("<end>"), SPECIAL)
+
+
+def test_special_tokens_of_a_tokenizer():
+    vocabulary = GENERATOR.denoiser.vocabulary
+    assert vocabulary.specials == {"<bos>": 2}
+    ids = [2, *TOKENIZER.encode("hi", add_special_tokens=False), 1]
+    automaton = cd.compile(cd.special("<bos>") + "hi", vocabulary)
+    assert automaton.advance(None, ids) == automaton.tail
+    assert automaton.text(ids) == "hi"
+
+
+def weather(city: str, day: datetime.date, days: int = 1) -> str:
+    """A function that is only described."""
+
+
+SEARCH = {
+    "type": "function",
+    "function": {
+        "name": "search",
+        "parameters": {
+            "type": "object",
+            "properties": {"query": {"type": "string", "maxLength": 12}},
+            "required": ["query"],
+            "additionalProperties": False,
+        },
+    },
+}
+CALL = '<tool_call>{"name": "weather", "arguments": {"city": "Rome", "day": "2024-02-29"}}</tool_call>'
+
+
+def test_tool_calls_are_read():
+    calls = cd.tools([weather, SEARCH])
+    text = f'First {CALL} then <tool_call>{{"name": "search", "arguments": {{"query": "<tool_call>"}}}}</tool_call>.'
+    assert calls.parse(text) == [
+        cd.Call("weather", {"city": "Rome", "day": datetime.date(2024, 2, 29)}),
+        cd.Call("search", {"query": "<tool_call>"}),
+    ]
+    assert calls.parse("no call") == []
+    assert not calls.matches(CALL.replace("02-29", "02-30"))
+    assert not calls.matches(CALL.replace("weather", "wether"))
+    assert not calls.matches("<tool_call>")
+
+
+@pytest.mark.parametrize(
+    ("choice", "none", "one", "two"),
+    [
+        ("auto", True, True, True),
+        ("none", True, False, False),
+        ("required", False, True, True),
+        ("weather", False, True, False),
+    ],
+)
+def test_tool_choice(choice, none, one, two):
+    calls = cd.tools([weather, SEARCH], choice=choice)
+    assert (calls.matches("hm"), calls.matches(CALL), calls.matches(CALL + CALL)) == (none, one, two)
+
+
+def test_tools_between_special_tokens():
+    calls = cd.tools([SEARCH], choice="search", begin=cd.special("<open>"), end=cd.special("<close>"))
+    generator = cd.Generator(cd.RandomDenoiser(SPECIAL, canvas_length=64))
+    result = generator.generate("", calls, seed=0, max_new_tokens=64, max_passes=2)
+    (call,) = result.value
+    assert call.name == "search"
+    assert len(call.arguments["query"]) <= 12
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "expected at least one"),
+        ([weather, weather], "each name once"),
+        ([3], "met the tool 3"),
+        ([{"title": "x"}], "a mapping with name and parameters"),
+        ([lambda x: x], "has no type"),
+    ],
+)
+def test_malformed_tools(given, message):
+    with pytest.raises(cd.errors.InvalidConstraint, match=message):
+        cd.tools(given)
+    with pytest.raises(cd.errors.InvalidConstraint, match="choice='maybe'"):
+        cd.tools([weather], choice="maybe")

@@ -32,7 +32,7 @@ class Lexicon:
     automaton's states there need only walk the tree of the others.
 
     Attributes:
-        spelling_of_token: int32 [V], or -1 for special tokens.
+        spelling_of_token: int32 [V], or -1 for special tokens without a name.
         token_of_spelling: int32 [S], the least token id with that spelling.
         plain_length: int32 [S], the number of characters of a plain spelling, else 0.
         first_byte: uint8 [S].
@@ -53,7 +53,7 @@ class Lexicon:
         number: dict[bytes, int] = {}
         token_of_spelling: list[int] = []
         spelling_of_token = np.full(len(vocabulary.tokens), -1, np.int32)
-        for token, spelling in enumerate(vocabulary.tokens):
+        for token, spelling in enumerate(vocabulary.spellings):
             if spelling is None:
                 continue
             index = number.setdefault(spelling, len(token_of_spelling))

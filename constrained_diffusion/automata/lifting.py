@@ -99,7 +99,7 @@ def lift(dfa: ByteDFA, vocabulary: Vocabulary, lexicon: Lexicon, limits: Limits)
 
 
 def _spelling(vocabulary: Vocabulary, lexicon: Lexicon, number: int) -> bytes:
-    return vocabulary.tokens[lexicon.token_of_spelling[number]] or b""
+    return vocabulary.spellings[lexicon.token_of_spelling[number]] or b""
 
 
 def _spelling_classes(dfa: ByteDFA, lexicon: Lexicon) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

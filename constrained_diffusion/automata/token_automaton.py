@@ -16,6 +16,7 @@ from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import DEAD_CLASS
 from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
+from constrained_diffusion.automata.marks import shown
 from constrained_diffusion.automata.storage import read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.checking import instance_of, real_number, whole_number
@@ -59,7 +60,7 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
     if lifted.distance[automaton.start] >= UNREACHABLE:
         raise InfeasibleError(
             f"the vocabulary of {len(vocabulary)} tokens cannot spell any text of {constraint!r}; "
-            f"shortest is {automaton.shortest_text()[:60]!r}"
+            f"shortest is {shown(automaton.shortest_text())[:60]!r}"
         )
     return TokenAutomaton(automaton, vocabulary, lifted)
 
@@ -129,7 +130,7 @@ class TokenAutomaton:
             return self.tail
         if token in self.vocabulary.end_ids:
             return self.tail if state != DEAD and self.dfa.accepts(state) else DEAD
-        spelling = self.vocabulary.tokens[token] if 0 <= token < len(self.vocabulary) else None
+        spelling = self.vocabulary.spellings[token] if 0 <= token < len(self.vocabulary) else None
         return DEAD if spelling is None or state == DEAD else self.dfa.run(spelling, state)
 
     def advance(self, state: int | None, ids: Iterable[int] | Tensor) -> int:

@@ -255,6 +255,11 @@ class FastTokenizer:
                 tokens[id] = None
         return tokens
 
+    def named_specials(self) -> dict[str, int]:
+        """The special tokens by name, placeholders not counted."""
+        special = {id: entry["content"] for id, entry in self.added.items() if id in self.special_ids}
+        return {content: id for id, content in special.items() if not PLACEHOLDER.fullmatch(content)}
+
     def confirm(self, tokens: Sequence[bytes | None], sample: Sequence[str]) -> None:
         """Checks the tokens' bytes on encoded texts.
 

@@ -3,13 +3,15 @@
 import hashlib
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final, SupportsIndex, final
 
 import numpy as np
 
+from constrained_diffusion.automata.marks import has_mark_bytes, mark
 from constrained_diffusion.automata.tokenizers import FastTokenizer, shown_ids
 from constrained_diffusion.errors import ModelError
 
@@ -49,6 +51,7 @@ class Vocabulary:
         tokens: the bytes of each token id, None for special tokens.
         end_ids: the ids that end a text, at least one; all of them count.
         pad_id: the id that fills unused positions.
+        specials: the names of special tokens that a constraint may ask for (``cd.special``), and their ids.
 
     Attributes:
         tokens: the index is the token id.
@@ -61,8 +64,15 @@ class Vocabulary:
     tokens: tuple[bytes | None, ...]
     end_ids: tuple[int, ...]
     pad_id: int | None
+    specials: Mapping[str, int]
 
-    def __init__(self, tokens: Sequence[bytes | None], end_ids: Iterable[int] | int, pad_id: int | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[bytes | None],
+        end_ids: Iterable[int] | int,
+        pad_id: int | None = None,
+        specials: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         ends = sorted({_checked_id(id, "end", len(tokens)) for id in _listed(end_ids)})
         if not ends:
             raise ModelError("met no end id, expected at least one: without it a text could never end")
@@ -76,10 +86,26 @@ class Vocabulary:
         object.__setattr__(self, "tokens", tuple(kept))
         object.__setattr__(self, "end_ids", tuple(ends))
         object.__setattr__(self, "pad_id", pad)
+        named = {name: _checked_id(id, f"special {name!r}", len(tokens)) for name, id in specials.items()}
+        own = {name: id for name, id in named.items() if kept[id] is None and id not in {*ends, pad}}
+        object.__setattr__(self, "specials", own)
 
     def __len__(self) -> int:
         """The number of ids, special ones included."""
         return len(self.tokens)
+
+    @cached_property
+    def spellings(self) -> tuple[bytes | None, ...]:
+        """The bytes of each id in automata: special tokens that have a name are written as marks (``marks.py``)."""
+        spelled = [None if token is None or has_mark_bytes(token) else token for token in self.tokens]
+        for name, id in self.specials.items():
+            spelled[id] = mark(name)
+        return tuple(spelled)
+
+    def spell(self, ids: Iterable[SupportsIndex]) -> bytes:
+        """As ``decode``, with the marks of special tokens that have a name."""
+        ended = itertools.takewhile(lambda token: token not in self.end_ids, map(operator.index, ids))
+        return b"".join(self.spellings[id] or b"" for id in ended)
 
     @property
     def filler_id(self) -> int:
@@ -109,6 +135,7 @@ class Vocabulary:
         ids = np.array([len(self), len(self.end_ids), *self.end_ids, -1 if self.pad_id is None else self.pad_id], "<i8")
         digest = hashlib.sha256(_FORMAT + ids.tobytes() + lengths.tobytes())
         digest.update(b"".join(filter(None, self.tokens)))
+        digest.update(repr(sorted(self.specials.items())).encode() if self.specials else b"")
         return digest.hexdigest()
 
     @cached_property
@@ -219,6 +246,7 @@ class Vocabulary:
             tokens,
             fast.end_ids() if end_ids is None else end_ids,
             fast.pad_id() if pad_id is None else pad_id,
+            fast.named_specials(),
         )
 
 

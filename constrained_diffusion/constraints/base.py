@@ -7,6 +7,7 @@ from typing import Any, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.marks import without_marks
 from constrained_diffusion.checking import whole_number
 from constrained_diffusion.constraints.parts import Part, split
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
@@ -35,6 +36,10 @@ class Constraint(ABC):
     def parse(self, text: str) -> Any:
         """The value that a text of the language stands for; the text itself unless a subclass knows better."""
         return text
+
+    def value(self, content: bytes) -> Any:
+        """As ``parse``, from bytes in which special tokens are marked."""
+        return self.parse(without_marks(content).decode())
 
     def parts(self, text: bytes) -> tuple[Part, ...]:
         """The slots of a text of the language, in order; none unless a part of the constraint is a template."""

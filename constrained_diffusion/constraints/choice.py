@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import final
 
 from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.automata.marks import mark
 from constrained_diffusion.checking import instance_of
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
 from constrained_diffusion.constraints.parts import Part
@@ -47,6 +48,23 @@ class Literal(RegularConstraint):
 
 
 @final
+class Special(RegularConstraint):
+    """One special token."""
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise InvalidConstraint(f"special() takes the name of a token, met {name!r}")
+        self.name = name
+
+    @property
+    def expression(self) -> ex.Expression:
+        return ex.literal(mark(self.name))
+
+    def __repr__(self) -> str:
+        return f"special({self.name!r})"
+
+
+@final
 class Choice(RegularConstraint):
     """One of several texts or constraints."""
 
@@ -82,6 +100,14 @@ def literal(text: str | bytes) -> Literal:
     True
     """
     return Literal(text)
+
+
+def special(name: str) -> Special:
+    """The special token of this name, such as ``<|channel>``; a token, not its letters, and no part of the text.
+
+    An end token cannot be asked for.
+    """
+    return Special(name)
 
 
 def choice(options: Iterable[Constraint | str]) -> Choice:

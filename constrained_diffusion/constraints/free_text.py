@@ -5,7 +5,7 @@ from typing import final
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.checking import whole_number
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint
-from constrained_diffusion.constraints.choice import utf8
+from constrained_diffusion.constraints.choice import Special, utf8
 from constrained_diffusion.errors import InvalidConstraint
 
 
@@ -46,16 +46,23 @@ def text(*, until: str = "") -> FreeText:
 
 
 def tagged(
-    begin: str, content: Constraint | str, end: str = "", *, at_least: int = 0, at_most: int | None = None
+    begin: str | Special,
+    content: Constraint | str,
+    end: str | Special = "",
+    *,
+    at_least: int = 0,
+    at_most: int | None = None,
 ) -> Constraint:
     """Free text in which every ``begin`` is followed by ``content`` and ``end``, so many times; free text behind.
+
+    ``begin`` and ``end`` are texts, or special tokens (``cd.special``), which free text never holds.
 
     >>> calls = tagged("<call>", "f(1)", "</call>", at_least=1)
     >>> calls.matches("Let me see. <call>f(1)</call> Done."), calls.matches("<call>f(2)</call>"), calls.matches("No.")
     (True, False, False)
     """
-    if not isinstance(begin, str) or not begin:
+    if not isinstance(begin, str | Special) or not begin:
         raise InvalidConstraint(f"begin is {begin!r}; expected the text that a tagged part begins with")
     whole_number(at_least, "at_least", InvalidConstraint, least=0)
-    before = text(until=begin)
+    before = text(until=begin) if isinstance(begin, str) else text()
     return (before + begin + content + end).repeat(at_least, at_most) + before

@@ -8,6 +8,7 @@ from typing import Any, Final, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
+from constrained_diffusion.automata.marks import shown
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint
 from constrained_diffusion.constraints.choice import literal
 from constrained_diffusion.constraints.parts import Part, split
@@ -134,19 +135,20 @@ class Template(RegularConstraint):
         Raises:
             ConstraintError: the text is not of the template, or a slot's text has no value.
         """
-        content = text.encode()
+        return self.value(text.encode())
+
+    def value(self, content: bytes) -> dict[str, Any]:
         if not self.matches(content):
-            raise ConstraintError(f"{text!r} is not a text of {self!r}")
-        return {
-            part.name: part.constraint.parse(content[part.begin : part.end].decode()) for part in self.parts(content)
-        }
+            raise ConstraintError(f"{shown(content)!r} is not a text of {self!r}")
+        parts = self.parts(content)
+        return {part.name: part.constraint.value(content[part.begin : part.end]) for part in parts}
 
     def __repr__(self) -> str:
-        shown = "".join(
+        text = "".join(
             f"{{{piece.name}}}" if isinstance(piece, Slot) else piece.decode().replace("{", "{{").replace("}", "}}")
             for piece in self.pieces
         )
-        return f"template({shown if len(shown) <= 80 else shown[:77] + '...'!r})"
+        return f"template({text if len(text) <= 80 else text[:77] + '...'!r})"
 
 
 def _expression(piece: bytes | Slot) -> ex.Expression:

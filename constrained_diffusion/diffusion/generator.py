@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
+from constrained_diffusion.automata.marks import without_marks
 from constrained_diffusion.automata.token_automaton import TokenAutomaton, compile_constraint
 from constrained_diffusion.checking import instance_of, whole_number
 from constrained_diffusion.constraints.base import Constraint, coerced
@@ -256,7 +257,7 @@ class Generator:
     def _kept(self, ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
         """The ids that share a byte with a span, -1 in place of the others."""
         vocabulary = self.denoiser.vocabulary
-        offsets = list(itertools.accumulate((len(vocabulary.tokens[id] or b"") for id in ids), initial=0))
+        offsets = list(itertools.accumulate((len(vocabulary.spellings[id] or b"") for id in ids), initial=0))
         return [
             id if any(begin < offsets[i + 1] and offsets[i] < end for begin, end in spans) else FREE
             for i, id in enumerate(ids)
@@ -438,13 +439,14 @@ class Generator:
 
     def _result(self, job: "_Job") -> Generation:
         draft, constraint = job.draft, job.constraint
-        content = self.denoiser.vocabulary.decode(i for i in draft.ids if i < len(self.denoiser.vocabulary))
-        text = (job.given + content).decode(errors="replace" if constraint is None else "strict")
+        content = job.given + self.denoiser.vocabulary.spell(i for i in draft.ids if i < len(self.denoiser.vocabulary))
+        text = without_marks(content).decode(errors="replace" if constraint is None else "strict")
         answers = {names: draft.answers[i] for i, names in enumerate(job.names) if i in draft.answers}
-        parts = () if constraint is None else [part.moved(len(job.given)) for part in constraint.parts(content)]
+        written = content[len(job.given) :]
+        parts = () if constraint is None else [part.moved(len(job.given)) for part in constraint.parts(written)]
         return Generation(
             text=text,
-            value=text if constraint is None else constraint.parse(text),
+            value=text if constraint is None else constraint.value(content),
             token_ids=tuple(draft.ids),
             probabilities=tuple(draft.probabilities),
             log_probability=draft.log_probability,
@@ -457,7 +459,7 @@ class Generator:
             ),
             trace=tuple(draft.records),
             warnings=() if constraint is None else constraint.warnings,
-            slots=slots_of(parts, text.encode(), draft.ids, self.denoiser.vocabulary, answers, len(job.given)),
+            slots=slots_of(parts, content, draft.ids, self.denoiser.vocabulary, answers, len(job.given)),
             joint={names: answer for names, answer in answers.items() if len(names) > 1},
         )
 

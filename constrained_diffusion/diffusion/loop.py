@@ -255,11 +255,11 @@ class _Refinement:
 
     def _mark_fixed(self, is_fixed: Tensor, draft: Draft, ids: list[int]) -> None:
         vocabulary = self.denoiser.vocabulary
-        before = len(vocabulary.decode(draft.ids))
+        before = len(vocabulary.spell(draft.ids))
         ids = list(itertools.takewhile(lambda token: token not in vocabulary.end_ids, ids))
-        spellings = [vocabulary.tokens[id] or b"" for id in ids]
+        spellings = [vocabulary.spellings[id] or b"" for id in ids]
         offsets = list(itertools.accumulate(map(len, spellings), initial=before))
-        text = vocabulary.decode([*draft.ids, *ids])
+        text = vocabulary.spell([*draft.ids, *ids])
         for begin, end in draft.fixed_spans(text) if draft.fixed_spans is not None else ():
             first, last = bisect.bisect_left(offsets, begin), bisect.bisect_right(offsets, end) - 1
             is_fixed[first:last] = True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from constrained_diffusion.automata.marks import without_marks
 from constrained_diffusion.automata.token_automaton import TokenAutomaton
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.constraints.base import Constraint
@@ -81,19 +82,20 @@ def slots_of(
     given: int = 0,
 ) -> dict[str, SlotText]:
     """The slots of a text; of a name in several places, the first. The ids spell all but the first ``given`` bytes."""
-    offsets = list(itertools.accumulate((len(vocabulary.tokens[id] or b"") for id in ids), initial=given))
+    offsets = list(itertools.accumulate((len(vocabulary.spellings[id] or b"") for id in ids), initial=given))
     found: dict[str, SlotText] = {}
     for part in parts:
-        content = text[part.begin : part.end].decode()
+        content = text[part.begin : part.end]
+        visible = without_marks(content).decode()
         listed = answers.get((part.name,))
-        begin = len(text[: part.begin].decode())
+        begin = len(without_marks(text[: part.begin]).decode())
         found.setdefault(
             part.name,
             SlotText(
-                text=content,
-                value=part.constraint.parse(content),
+                text=visible,
+                value=part.constraint.value(content),
                 begin=begin,
-                end=begin + len(content),
+                end=begin + len(visible),
                 token_begin=bisect_right(offsets, part.begin) - 1,
                 token_end=bisect_left(offsets, part.end),
                 probabilities=None if listed is None else {answer[0]: p for answer, p in listed.items()},

@@ -1,0 +1,160 @@
+"""Tool calls: free text with calls of known functions, their arguments of the functions' schemas."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any, Final, final, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.automata.marks import shown, without_marks
+from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
+from constrained_diffusion.constraints.choice import Special
+from constrained_diffusion.constraints.free_text import text
+from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
+from constrained_diffusion.errors import ConstraintError, InvalidConstraint
+
+BEGIN: Final = "<tool_call>"
+END: Final = "</tool_call>"
+
+
+@final
+@dataclass(frozen=True)
+class Call:
+    """A call that a text asks for; ``arguments`` are values of the function's types, as far as the text names them."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Tool:
+    """A function that may be called, and the JSON object of its arguments."""
+
+    name: str
+    arguments: JsonSchema
+
+    @property
+    def call(self) -> Constraint:
+        """The JSON of a call."""
+        return f'{{"name": {json.dumps(self.name)}, "arguments": ' + self.arguments + "}"
+
+
+@final
+class Tools(RegularConstraint):
+    """Free text and calls between tags; made by ``tools``. The value of a text is the list of its calls."""
+
+    def __init__(
+        self, tools: Sequence[Tool], at_least: int, at_most: int | None, begin: str | Special, end: str | Special
+    ) -> None:
+        self.tools = {tool.name: tool for tool in tools}
+        self.warnings = tuple(dict.fromkeys(w for tool in tools for w in tool.arguments.warnings))
+        self._free: Constraint = text(until=begin) if isinstance(begin, str) else text()
+        self._before_call = self._free + begin
+        self._call = reduce(or_, (tool.call for tool in tools)) + end
+        self._whole = coerced((self._before_call + self._call).repeat(at_least, at_most) + self._free)
+
+    @property
+    def expression(self) -> ex.Expression:
+        return self._whole.expression
+
+    def parse(self, text: str) -> list[Call]:
+        """The calls of a text whose tags are text.
+
+        Raises:
+            ConstraintError: the text is not in the language, or a validator of a type rejects an argument.
+        """
+        return self.value(text.encode())
+
+    def value(self, content: bytes) -> list[Call]:
+        if not self.matches(content):
+            raise ConstraintError(f"{shown(content)!r} is not a text with calls of {', '.join(self.tools)}")
+        calls: list[Call] = []
+        while not self._free.matches(content):
+            begin = self._before_call.default_automaton.ends(content)[0]
+            end = self._call.default_automaton.ends(content, begin)[0]
+            calls.append(self._read(content[begin:end]))
+            content = content[end:]
+        return calls
+
+    def _read(self, call: bytes) -> Call:
+        spelled, _ = json.JSONDecoder().raw_decode(without_marks(call).decode())
+        arguments = self.tools[spelled["name"]].arguments.parse(json.dumps(spelled["arguments"]))
+        given = arguments if isinstance(arguments, dict) else dict(arguments)
+        return Call(spelled["name"], {name: given[name] for name in spelled["arguments"]})
+
+    def __repr__(self) -> str:
+        return f"tools([{', '.join(self.tools)}])"
+
+
+def tools(
+    tools: Sequence[Callable[..., Any] | Mapping[str, Any]],
+    *,
+    choice: str = "auto",
+    at_most: int | None = None,
+    begin: str | Special = BEGIN,
+    end: str | Special = END,
+) -> Tools:
+    """Free text with calls of functions, each ``{"name": ..., "arguments": {...}}`` in JSON between tags.
+
+    The value of a text is the list of its ``Call``s, their arguments validated.
+
+    Args:
+        tools: functions with annotated parameters, or mappings with ``name`` and ``parameters`` (a JSON Schema), as
+            such or under ``function``.
+        choice: ``"auto"``: any number of calls; ``"required"``: at least one; ``"none"``: none; or the name of a
+            tool, which is then called exactly once.
+        at_most: calls at most.
+        begin, end: the tags: texts, or special tokens (``cd.special``).
+
+    Raises:
+        InvalidConstraint: a tool is malformed, two have one name, or ``choice`` names none.
+        UnsupportedConstraint: a schema cannot be enforced.
+
+    >>> def weather(city: str, days: int = 1) -> str: ...
+    >>> calls = tools([weather], choice="required")
+    >>> calls.parse('Let me look. <tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>')
+    [Call(name='weather', arguments={'city': 'Rome'})]
+    """
+    known = [_tool(tool) for tool in tools]
+    names = [tool.name for tool in known]
+    if not known or len(set(names)) < len(names):
+        raise InvalidConstraint(f"met tools called {names}; expected at least one, and each name once")
+    if choice in names:
+        return Tools([known[names.index(choice)]], 1, 1, begin, end)
+    if choice not in ("auto", "required", "none"):
+        raise InvalidConstraint(f"met choice={choice!r}; expected auto, required, none, or one of {', '.join(names)}")
+    return Tools(known, int(choice == "required"), 0 if choice == "none" else at_most, begin, end)
+
+
+def _tool(tool: Callable[..., Any] | Mapping[str, Any]) -> Tool:
+    if isinstance(tool, Mapping):
+        described = tool.get("function", tool)
+        if not isinstance(described, Mapping) or not isinstance(described.get("name"), str):
+            raise InvalidConstraint(f"met the tool {tool!r}; expected a mapping with name and parameters")
+        return Tool(described["name"], json_schema(described.get("parameters", _NO_PARAMETERS)))
+    if not callable(tool) or not hasattr(tool, "__name__"):
+        raise InvalidConstraint(f"met the tool {tool!r}; expected a function, or a mapping with name and parameters")
+    return Tool(tool.__name__, json_schema(_parameters(tool)))
+
+
+_NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+def _parameters(function: Callable[..., Any]) -> type[BaseModel]:
+    """A model of a function's parameters."""
+    hints = get_type_hints(function)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise InvalidConstraint(f"{function.__name__}() has the parameter {parameter}; expected named ones only")
+        if name not in hints:
+            raise InvalidConstraint(f"the parameter {name} of {function.__name__}() has no type; annotate it")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints[name], default)
+    return create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
