@@ -1,4 +1,4 @@
-"""The command line: ``constrained-diffusion json`` and ``constrained-diffusion check``.
+"""The command line: ``constrained-diffusion json | generate | template | infill | choose | check``.
 
 Exit codes: 0 all is well, 1 the answer is no (a checked text is outside the language, or no text
 can meet the request), 2 the request itself is at fault. Errors are one line on stderr.
@@ -25,9 +25,12 @@ from transformers.utils import logging as transformers_logging
 from constrained_diffusion import __version__
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.expressions import compile_expression
+from constrained_diffusion.constraints.choice import Choice, choice
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
 from constrained_diffusion.constraints.json_schema.contents import Content
+from constrained_diffusion.constraints.regex import regex
+from constrained_diffusion.constraints.template import template
 from constrained_diffusion.diffusion.generation import PassRecord
 from constrained_diffusion.diffusion.generator import Generator
 from constrained_diffusion.errors import (
@@ -50,6 +53,20 @@ _JSON_EXAMPLE: Final = """example:
 _CHECK_EXAMPLE: Final = """example:
   constrained-diffusion check --schema examples/person.schema.json answers/*.json
 """
+_GENERATE_EXAMPLE: Final = """example:
+  constrained-diffusion generate --regex "[A-Z][a-z]+ [A-Z][a-z]+" "Ada Lovelace, 36, lives in London."
+"""
+_TEMPLATE_EXAMPLE: Final = """example:
+  constrained-diffusion template "{name} lives in {city:[A-Z][a-z]+}, {state}." --choice state=single,married \\
+      "Ada Lovelace is 36 years old, married, and comes from London."
+"""
+_INFILL_EXAMPLE: Final = """example:
+  constrained-diffusion infill "Ada Lovelace, 36, lives in " " and works as a nurse." --regex "[A-Z][a-z]+"
+"""
+_CHOOSE_EXAMPLE: Final = """example:
+  constrained-diffusion choose "Ticket 12 by Ada Reed: email, urgent priority." low medium high urgent
+"""
+_PROMPT_HELP: Final = "the prompt; - reads it from standard input"
 _EXIT_CODES: Final = """exit codes:
   0  all is well
   1  the answer is no: a file is not what the schema describes, or no text can meet the request
@@ -127,8 +144,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"constrained-diffusion {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    _add_command(commands, "json", "write JSON of a schema for a text", _JSON_EXAMPLE, _add_json)
-    _add_command(commands, "check", "tell where and why a file is not JSON of a schema", _CHECK_EXAMPLE, _add_check)
+    for name, summary, example, add in (
+        ("json", "write JSON of a schema for a text", _JSON_EXAMPLE, _add_json),
+        ("generate", "write text of a regular expression", _GENERATE_EXAMPLE, _add_generate),
+        ("template", "fill the slots of a template", _TEMPLATE_EXAMPLE, _add_template),
+        ("infill", "write what stands between two texts", _INFILL_EXAMPLE, _add_infill),
+        ("choose", "give the probability of each of several answers", _CHOOSE_EXAMPLE, _add_choose),
+        ("check", "tell where and why a file is not JSON of a schema", _CHECK_EXAMPLE, _add_check),
+    ):
+        _add_command(commands, name, summary, example, add)
     return parser
 
 
@@ -142,6 +166,10 @@ def _add_command(
         epilog=f"{example}\n{_EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add(parser)
+
+
+def _add_schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schema", type=Path, required=True, metavar="FILE", help="a JSON Schema")
     parser.add_argument(
         "--whitespace",
@@ -154,11 +182,9 @@ def _add_command(
         action="store_true",
         help="warn of schema keywords that cannot be enforced instead of refusing them",
     )
-    add(parser)
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", help="the prompt; - reads it from standard input")
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="tiny", help="a folder or hub name of a DiffusionGemma (default: the bundled model)"
     )
@@ -168,15 +194,64 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-new-tokens", type=int, default=256, metavar="N", help="tokens of the text, its end included (256)"
     )
-    parser.add_argument("--max-passes", type=int, metavar="N", help="passes over a canvas at most")
     parser.add_argument("--temperature", type=float, metavar="T", help="a constant temperature")
-    parser.add_argument("--schema-in-prompt", action="store_true", help="also describe the schema in the prompt")
+
+
+def _add_passes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-passes", type=int, metavar="N", help="passes over a canvas at most")
     parser.add_argument("--trace", action="store_true", help="one line per pass on standard error")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help=_PROMPT_HELP)
+    _add_schema(parser)
+    _add_model(parser)
+    _add_passes(parser)
+    parser.add_argument("--schema-in-prompt", action="store_true", help="also describe the schema in the prompt")
     parser.set_defaults(run=_run_json)
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help=_PROMPT_HELP)
+    parser.add_argument("--regex", required=True, metavar="PATTERN", help="what the whole text must match")
+    _add_model(parser)
+    _add_passes(parser)
+    parser.set_defaults(run=_run_generate)
+
+
+def _add_template(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("template", help="fixed text with slots: {name}, or {name:regular expression}")
+    parser.add_argument("text", help=_PROMPT_HELP)
+    parser.add_argument(
+        "--choice", action="append", default=[], metavar="NAME=A,B,C", help="what may stand in a slot; repeatable"
+    )
+    parser.add_argument("--slots", action="store_true", help="write the slots as JSON, with probabilities")
+    _add_model(parser)
+    _add_passes(parser)
+    parser.set_defaults(run=_run_template)
+
+
+def _add_infill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prefix", help="what stands in front")
+    parser.add_argument("suffix", help="what stands behind")
+    parser.add_argument("--regex", metavar="PATTERN", help="what the middle must match")
+    parser.add_argument("--prompt", default="", help="a request in front of the prefix")
+    _add_model(parser)
+    _add_passes(parser)
+    parser.set_defaults(run=_run_infill)
+
+
+def _add_choose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help=_PROMPT_HELP)
+    parser.add_argument("options", nargs="+", metavar="ANSWER", help="the answers")
+    parser.add_argument("--passes", type=int, default=1, metavar="N", help="how often the model is run (1)")
+    _add_model(parser)
+    parser.set_defaults(run=_run_choose)
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="files to check; - is standard input")
+    _add_schema(parser)
     parser.set_defaults(run=_run_check)
 
 
@@ -211,28 +286,80 @@ def _read(path: Path) -> bytes:
         raise InvalidConstraint(f"cannot be read: {error.strerror}") from error
 
 
-# --- json ----------------------------------------------------------------------------------------
+# --- writing ---------------------------------------------------------------------------------------
 
 
 def _run_json(options: argparse.Namespace) -> int:
     constraint = _constraint(options)
-    prompt = _prompt(options.text)
-    console = Console(stderr=True)
-    with console.status("loading the model") if console.is_terminal else nullcontext(), _quiet_transformers():
-        generator = Generator(load_denoiser(options.model, device=options.device, dtype=options.dtype))
-    result = generator.generate(
-        prompt,
+    wanted = True if options.schema_in_prompt else None
+    result = _generator(options).generate(
+        _prompt(options.text),
         constraint,
-        max_new_tokens=options.max_new_tokens,
-        seed=options.seed,
-        max_passes=options.max_passes,
-        temperature=options.temperature,
-        schema_in_prompt=True if options.schema_in_prompt else None,
-        on_pass=_print_pass if options.trace else None,
-        progress=console.is_terminal and not options.trace,
+        schema_in_prompt=wanted,
+        progress=Console(stderr=True).is_terminal and not options.trace,
+        **_settings(options),
     )
     print(result.text)
     return SUCCESS
+
+
+def _run_generate(options: argparse.Namespace) -> int:
+    constraint = regex(options.regex)
+    print(_generator(options).generate(_prompt(options.text), constraint, **_settings(options)).text)
+    return SUCCESS
+
+
+def _run_template(options: argparse.Namespace) -> int:
+    constraint = template(options.template, **dict(_slot(given) for given in options.choice))
+    result = _generator(options).generate(_prompt(options.text), constraint, **_settings(options))
+    if options.slots:
+        slots = {name: {"text": s.text, "probabilities": s.probabilities} for name, s in result.slots.items()}
+        print(json.dumps(slots, ensure_ascii=False))
+    else:
+        print(result.text)
+    return SUCCESS
+
+
+def _slot(given: str) -> tuple[str, Choice]:
+    name, equals, answers = given.partition("=")
+    if not equals:
+        raise InvalidConstraint(f"met --choice {given!r}, expected NAME=A,B,C")
+    return name, choice(answers.split(","))
+
+
+def _run_infill(options: argparse.Namespace) -> int:
+    prefix, suffix = options.prefix, options.suffix
+    constraint = None if options.regex is None else prefix + regex(options.regex) + suffix
+    result = _generator(options).infill(prefix, suffix, constraint, prompt=options.prompt, **_settings(options))
+    print(result.text)
+    return SUCCESS
+
+
+def _run_choose(options: argparse.Namespace) -> int:
+    settings = {"max_new_tokens": options.max_new_tokens, "seed": options.seed}
+    if options.temperature is not None:
+        settings["temperature"] = options.temperature
+    answer = _generator(options).choose(_prompt(options.text), options.options, passes=options.passes, **settings)
+    for text, probability in answer.probabilities.items():
+        print(f"{probability:.4f}  {text}")
+    return SUCCESS
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``Generator.generate`` that every command takes."""
+    return {
+        "max_new_tokens": options.max_new_tokens,
+        "seed": options.seed,
+        "max_passes": options.max_passes,
+        "temperature": options.temperature,
+        "on_pass": _print_pass if options.trace else None,
+    }
+
+
+def _generator(options: argparse.Namespace) -> Generator:
+    console = Console(stderr=True)
+    with console.status("loading the model") if console.is_terminal else nullcontext(), _quiet_transformers():
+        return Generator(load_denoiser(options.model, device=options.device, dtype=options.dtype))
 
 
 def _prompt(text: str) -> str:

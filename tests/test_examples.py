@@ -50,7 +50,54 @@ def check_transformers_drop_in(lines):
     assert ticket["tags"]
 
 
+def check_template_letter(lines):
+    letter, slots = lines[:4], lines[4:]
+    match = re.fullmatch(r"your order (\d+) of ([1-9]\d?) (\w+) is (\w+)\.", letter[2])
+    assert match
+    assert f"Is {match[4]} what you expected?" in letter[3]
+    assert [line.partition(":")[0] for line in slots] == ["name", "id", "quantity", "product", "status", "date"]
+
+
+def check_fill_in_the_middle(lines):
+    middle, whole, holes, free = lines
+    assert whole == f"whole:  {json.dumps(json.loads('{' + whole.partition('{')[2]))}"
+    assert '{"name": "Ada' + middle.removeprefix("middle: ") + '"}' == whole.removeprefix("whole:  ")
+    assert len(ast.literal_eval(holes.removeprefix("holes:  "))) == 3
+    assert free.startswith("free:   Ada Lovelace, 36,")
+    assert free.endswith(" and works as a nurse.")
+
+
+def check_revise_a_draft(lines):
+    revision = json.loads(lines[1].removeprefix("revision: "))
+    assert revision["name"] == "Ada Lovelace"
+    assert lines[2].startswith("pass 1:   0% settled, changed at [0, ")
+
+
+def check_choose_with_confidence(lines):
+    assert lines[0] == "threshold  answered  right  mean probability"
+    assert lines[1].split()[:2] == ["0.0", "100%"]
+
+
+def check_tool_call(lines):
+    assert re.fullmatch(r"book: '.*<tool_call>.*</tool_call>.*'", lines[0])
+    assert re.fullmatch(r"  book\{.*\} -> -?\d+ seats from .*", lines[1])
+    assert lines[2].startswith("none: ")
+    assert len(lines) == 3
+
+
+def check_long_document(lines):
+    *canvases, last = lines
+    assert len(canvases) > 1
+    assert 40 <= int(last.split()[0]) <= 50
+
+
 CHECKS = {
+    "template_letter": check_template_letter,
+    "fill_in_the_middle": check_fill_in_the_middle,
+    "revise_a_draft": check_revise_a_draft,
+    "choose_with_confidence": check_choose_with_confidence,
+    "tool_call": check_tool_call,
+    "long_document": check_long_document,
     "json_schema": check_json_schema,
     "pydantic_extract": check_pydantic_extract,
     "transformers_drop_in": check_transformers_drop_in,

@@ -1,5 +1,7 @@
 """Regular constraints against Python's ``re`` and the ``regex`` package, and the laws of the algebra."""
 
+import ast
+import itertools
 import re
 
 import hypothesis.strategies as st
@@ -330,3 +332,30 @@ def test_half_a_surrogate_pair_is_in_no_language():
 def test_limits_are_positive():
     with pytest.raises(cd.errors.InvalidConstraint):
         cd.Limits(max_states=0)
+
+
+def edit_distance(a, b):
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        row, last = [i], row
+        for j, y in enumerate(b, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (x != y)))
+    return row[-1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text("abé", max_size=5), st.sampled_from(["(ab)+", "a{2,3}b?", "[ab]*é", "abba|é"]))
+def test_the_nearest_text_is_nearest(text, pattern):
+    """Against all texts of the language up to a length, in bytes."""
+    constraint = cd.regex(pattern)
+    explained = constraint.explain(text)
+    if constraint.matches(text):
+        assert explained is None
+        return
+    candidates = ["".join(letters) for n in range(7) for letters in itertools.product("abé", repeat=n)]
+    matching = [c.encode() for c in candidates if re.fullmatch(pattern, c)]
+    least = min(edit_distance(text.encode(), c) for c in matching)
+    repaired = ast.literal_eval(explained.rsplit(" it ", 1)[1])
+    assert constraint.matches(repaired)
+    assert edit_distance(text.encode(), repaired.encode()) == least
+    assert ("one edit" if least == 1 else f"{least} edits") in explained

@@ -7,9 +7,11 @@ from typing import Any, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
-from constrained_diffusion.automata.marks import without_marks
+from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.checking import whole_number
+from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.parts import Part, split
+from constrained_diffusion.constraints.repairing import nearest
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 
@@ -74,6 +76,27 @@ class Constraint(ABC):
         # Half a surrogate pair has no UTF-8, and its bytes are in no language.
         spelled = text.encode(errors="surrogatepass") if isinstance(text, str) else text
         return self.default_automaton.matches(spelled)
+
+    def explain(self, text: str | bytes) -> str | None:
+        """Where a text leaves the language, what was expected there, and the nearest text that does not; None if it
+        is in the language.
+
+        >>> import constrained_diffusion as cd
+        >>> print(cd.regex("[0-9]{3}-[a-z]+").explain("12-abc"))
+        1:3: met '-', expected '0' to '9'
+          12-abc
+            ^
+        one edit makes it '120-abc'
+        """
+        content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+        if self.matches(content):
+            return None
+        found = nearest(self.default_automaton, content)
+        described = explanation(self.default_automaton, content)
+        if found is None:
+            return described
+        edits = "one edit makes" if found[0] == 1 else f"{found[0]} edits make"
+        return f"{described}\n{edits} it {shown(found[1])!r}"
 
     @cached_property
     def default_automaton(self) -> ByteAutomaton:
