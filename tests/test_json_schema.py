@@ -911,3 +911,16 @@ def test_keywords_are_data():
     assert known <= set(KEYWORDS)
     assert set(jsonschema.Draft202012Validator.VALIDATORS) <= set(KEYWORDS)
     assert set(jsonschema.Draft201909Validator.VALIDATORS) <= set(KEYWORDS)
+
+
+def test_escapes_can_be_forbidden():
+    schema = {"type": "array", "items": {"type": "string", "maxLength": 3}, "maxItems": 2}
+    plain = json_schema(schema, escapes="forbid")
+    free = json_schema(schema)
+    for text in ('["abc"]', '["é", "日本"]', "[]"):
+        assert plain.matches(text)
+    for text in (r'["a\n"]', r'["\""]', r'["\u00e9"]', r'["\/"]'):
+        assert free.matches(text)
+        assert not plain.matches(text)
+    with pytest.raises(InvalidConstraint, match="escapes='no'"):
+        json_schema(schema, escapes="no")

@@ -25,7 +25,9 @@ from constrained_diffusion.errors import ConstraintError, InvalidConstraint, Lim
 from constrained_diffusion.limits import Limits
 
 Formats = Literal["enforce", "annotate"]
+Escapes = Literal["allow", "forbid"]
 
+_WITHOUT_BACKSLASH: Final = ex.Repetition(ex.Bytes(ex.byte_mask(set(range(256)) - {0x5C})))
 DEFAULT_ANY_DEPTH: Final = 2
 DEFAULT_MAX_COUNT: Final = 128
 
@@ -41,11 +43,19 @@ class JsonSchema(RegularConstraint):
     """
 
     def __init__(
-        self, document: Document, style: Style, limits: Limits, adapter: TypeAdapter[Any] | None = None
+        self,
+        document: Document,
+        style: Style,
+        limits: Limits,
+        adapter: TypeAdapter[Any] | None = None,
+        *,
+        escapes: Escapes = "allow",
     ) -> None:
         self.schema: dict[str, Any] | bool = document.root
         self._adapter = adapter
-        compiler, self._expression = _compiled(document, style, limits)
+        compiler, expression = _compiled(document, style, limits)
+        # A backslash stands nowhere in JSON but in strings.
+        self._expression = expression if escapes == "allow" else ex.Intersection((expression, _WITHOUT_BACKSLASH))
         self.warnings = tuple(document.warnings)
         self.bounds = tuple(compiler.bounds)
 
@@ -93,6 +103,7 @@ def json_schema(
     whitespace: Whitespace = "flexible",
     property_order: PropertyOrder = "declared",
     formats: Formats = "enforce",
+    escapes: Escapes = "allow",
     lenient: bool = False,
     any_depth: int = DEFAULT_ANY_DEPTH,
     max_count: int = DEFAULT_MAX_COUNT,
@@ -114,6 +125,7 @@ def json_schema(
         property_order: ``"declared"``: members stand in the order of ``properties``, additional ones behind them;
             ``"any"``: in every order, which takes a state for each set of members seen (at most 1,024).
         formats: ``"enforce"``: strings are of their ``format``; ``"annotate"``: it is only noted among the warnings.
+        escapes: ``"forbid"``: strings have no backslash, and so neither quotes nor line breaks in them.
         lenient: note what cannot be enforced among the warnings instead of refusing it.
         any_depth: how deep a value may nest where the schema allows any JSON, and how often a schema that refers to
             itself is followed.
@@ -135,6 +147,7 @@ def json_schema(
     _check_option("whitespace", whitespace, get_args(Whitespace))
     _check_option("property_order", property_order, get_args(PropertyOrder))
     _check_option("formats", formats, get_args(Formats))
+    _check_option("escapes", escapes, get_args(Escapes))
     _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
     enforces_formats = formats == "enforce"
     if any_depth < 0 or max_count < 1:
@@ -142,11 +155,11 @@ def json_schema(
     if isinstance(schema_or_type, Mapping | bool):
         document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
         style = Style(whitespace, property_order, any_depth, max_count, additional_properties, document.float_forms)
-        return JsonSchema(document, style, limits)
+        return JsonSchema(document, style, limits, escapes=escapes)
     adapter = type_adapter(schema_or_type)
     document = Document(schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
     style = Style(whitespace, property_order, any_depth, max_count, "forbid", float_forms=False)
-    return JsonSchema(document, style, limits, adapter)
+    return JsonSchema(document, style, limits, adapter, escapes=escapes)
 
 
 def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
