@@ -2,17 +2,13 @@
 
 import codecs
 import itertools
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, Final, Unpack, final
 from weakref import WeakKeyDictionary
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from constrained_diffusion.automata.marks import without_marks
@@ -26,14 +22,26 @@ from constrained_diffusion.constraints.json_schema import JsonSchema, json_schem
 from constrained_diffusion.constraints.template import Slot, Template
 from constrained_diffusion.diffusion.generation import Answer, Generation, PassRecord, Stats
 from constrained_diffusion.diffusion.loop import Draft, OnPass, write
-from constrained_diffusion.diffusion.policies import ConstantTemperature, Process, TemperatureSchedule
+from constrained_diffusion.diffusion.policies import Process, TemperatureSchedule
+from constrained_diffusion.diffusion.progress import notifier, progress_bar
+from constrained_diffusion.diffusion.requests import (
+    Job,
+    Options,
+    Settings,
+    changed,
+    checked_pieces,
+    listed,
+    one_each,
+    seeded,
+    span_of,
+)
 from constrained_diffusion.diffusion.slots import Ask, questions_of, slots_of
 from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError
 from constrained_diffusion.inference.posterior import FREE
 from constrained_diffusion.limits import Limits
 from constrained_diffusion.models.denoiser import Denoiser, Prompt
 
-_UNSET: Final[Any] = object()
+_ANY_TEXT: Final = free_text()
 
 
 @final
@@ -66,19 +74,14 @@ class Generator:
         prompt: Prompt | Sequence[Prompt],
         constraint: Constraint | Sequence[Constraint | None] | None = None,
         *,
-        max_new_tokens: int = 256,
         n: int | None = None,
-        seed: int | None = None,
         pins: Sequence[int] | Tensor | None = None,
         ask: Ask = None,
         on_pass: Callable[..., object] | None = None,
-        max_passes: int | None = None,
-        temperature: float | TemperatureSchedule | None = None,
-        process: Process | None = None,
         schema_in_prompt: bool | None = None,
         batch_size: int = 8,
         progress: bool = False,
-        limits: Limits = Limits(),
+        **options: Unpack[Options],
     ) -> Any:
         """Writes a text for a prompt: a ``Generation``, or a list of them for a list of prompts.
 
@@ -87,19 +90,19 @@ class Generator:
                 with role and content); or a list of prompts, each of these.
             constraint: what the text must be; one for all prompts, or one each. None: anything,
                 which is then neither valid nor complete by promise.
-            max_new_tokens: the text and its end token are at most this long.
             n: write this many different texts for one prompt, the most probable first; fewer if there are no more.
-            seed: the same seed, model and arguments give the same texts; None draws one.
             pins: the token id that each position of the text must hold, or -1 (see ``Generator.pins``).
             ask: names of slots, or tuples of names, whose probabilities to list; None: every slot with few texts.
             on_pass: called after every pass with its ``PassRecord``; for a list of prompts with
                 the number of the prompt before it.
-            max_passes, temperature: changes to ``process``; a number is a constant temperature.
-            process: how a canvas is refined; None is the generator's own.
             schema_in_prompt: whether the prompt also describes the JSON Schema of the constraint;
                 None leaves it to the model's prompt format.
             batch_size: prompts that share one forward pass.
             progress: shows a progress bar on stderr.
+            max_new_tokens: the text and its end token are at most this long; 256.
+            seed: the same seed, model and arguments give the same texts; None draws one.
+            process: how a canvas is refined; None is the generator's own.
+            max_passes, temperature: changes to ``process``; a number is a constant temperature.
             limits: bounds on the compilation of constraints.
 
         Raises:
@@ -107,10 +110,10 @@ class Generator:
             LimitExceeded: the constraint grows beyond ``limits`` when compiled.
             ModelError: the prompt or the pins do not suit the model.
         """
-        is_list, prompts = _listed(prompt)
-        constraints = _one_each(constraint, len(prompts))
+        is_list, prompts = listed(prompt)
+        constraints = one_each(constraint, len(prompts))
         whole_number(batch_size, "batch_size", ModelError, least=1)
-        settings = self._settings(max_new_tokens, seed, max_passes, temperature, process, limits)
+        settings = self._settings(**options)
         if n is not None:
             whole_number(n, "n", ModelError, least=1)
             if is_list:
@@ -118,16 +121,16 @@ class Generator:
         given = self._checked_pins(pins)
         texts = [self._prompt_text(p, c, schema_in_prompt) for p, c in zip(prompts, constraints, strict=True)]
 
-        def job(text: str, constraint: Constraint | None) -> _Job:
+        def job(text: str, constraint: Constraint | None) -> Job:
             return self._job(text, constraint, settings, ask=ask, pins=given)
 
         if n is not None:
             return self._several(partial(job, texts[0]), constraints[0], n, settings, batch_size)
         jobs = [job(text, c) for text, c in zip(texts, constraints, strict=True)]
-        with _progress_bar(len(jobs), progress) as shown:
+        with progress_bar(len(jobs), progress) as shown:
             for first in range(0, len(jobs), batch_size):
                 part = jobs[first : first + batch_size]
-                notify = _notifier(on_pass, shown, first, is_list)
+                notify = notifier(on_pass, shown, first, is_list)
                 self._finish(part, settings, notify)
                 shown(None, first + len(part))
         results = [self._result(job) for job in jobs]
@@ -138,14 +141,9 @@ class Generator:
         prompt: Prompt,
         constraint: Constraint | None = None,
         *,
-        max_new_tokens: int = 256,
-        seed: int | None = None,
         on_pass: Callable[[PassRecord], object] | None = None,
-        max_passes: int | None = None,
-        temperature: float | TemperatureSchedule | None = None,
-        process: Process | None = None,
         schema_in_prompt: bool | None = None,
-        limits: Limits = Limits(),
+        **options: Unpack[Options],
     ) -> Iterator[str]:
         """Writes a text for one prompt and gives it canvas by canvas, as each is finished; the arguments are those of
         ``generate``. A character that a canvas cuts comes with the next one.
@@ -153,9 +151,9 @@ class Generator:
         Raises:
             InfeasibleError, LimitExceeded, ModelError: as ``generate`` does.
         """
-        settings = self._settings(max_new_tokens, seed, max_passes, temperature, process, limits)
+        settings = self._settings(**options)
         job = self._job(self._prompt_text(prompt, constraint, schema_in_prompt), constraint, settings, ask=())
-        notify = _notifier(on_pass, lambda record, done: None, 0, False)
+        notify = notifier(on_pass)
         decoder = codecs.getincrementaldecoder("utf-8")("replace" if constraint is None else "strict")
         shown = 0
         for _ in self._write([job], settings, notify):
@@ -166,7 +164,14 @@ class Generator:
             yield decoder.decode(content, final=job.draft.is_done)
 
     def infill(
-        self, prefix: str, suffix: str, constraint: Constraint | None = None, *, prompt: str = "", **options: Any
+        self,
+        prefix: str,
+        suffix: str,
+        constraint: Constraint | None = None,
+        *,
+        prompt: str = "",
+        on_pass: Callable[[PassRecord], object] | None = None,
+        **options: Unpack[Options],
     ) -> Generation:
         """Writes what stands between two texts, at whatever length it needs.
 
@@ -174,8 +179,8 @@ class Generator:
             prefix, suffix: the given ends; they stay byte for byte, whatever tokens spell the seams.
             constraint: what prefix, middle and suffix are together; None: anything.
             prompt: a request in front of the prefix.
-            options: of ``generate``: max_new_tokens (for middle and suffix), seed, on_pass, max_passes, temperature,
-                process, limits.
+            on_pass: called after every pass with its ``PassRecord``.
+            options: as for ``generate``; ``max_new_tokens`` is for middle and suffix.
 
         Returns:
             A ``Generation`` whose ``text`` is the middle; ``value`` is that of the whole text if there is a constraint.
@@ -183,18 +188,24 @@ class Generator:
         Raises:
             InfeasibleError: no middle fits between the two in ``max_new_tokens``.
         """
-        result = self.infill_many([prefix, None, suffix], constraint, prompt=prompt, **options)
+        result = self.infill_many([prefix, None, suffix], constraint, prompt=prompt, on_pass=on_pass, **options)
         middle = result.slots["0"].text
         return replace(result, text=middle, value=middle if constraint is None else result.value)
 
     def infill_many(
-        self, pieces: Sequence[str | None], constraint: Constraint | None = None, *, prompt: str = "", **options: Any
+        self,
+        pieces: Sequence[str | None],
+        constraint: Constraint | None = None,
+        *,
+        prompt: str = "",
+        on_pass: Callable[[PassRecord], object] | None = None,
+        **options: Unpack[Options],
     ) -> Generation:
         """Writes the holes (None) among given texts, all at once.
 
         Args:
             pieces: given texts and holes, in order.
-            constraint, prompt, options: as for ``infill``.
+            constraint, prompt, on_pass, options: as for ``infill``.
 
         Returns:
             A ``Generation`` of the whole text; ``slots`` holds the holes, called "0", "1", ...
@@ -202,8 +213,8 @@ class Generator:
         Raises:
             InfeasibleError: no texts fit into the holes in ``max_new_tokens``.
         """
-        given = _checked_pieces(pieces)
-        settings = self._settings(**{**_SETTINGS, **_known(options, {*_SETTINGS, "on_pass"}, "infill")})
+        given = checked_pieces(pieces)
+        settings = self._settings(**options)
         beginning = utf8(given[0]) if given and given[0] is not None else b""
         context = self._prompt_text(prompt, None, None) if prompt else ""
         ids = self.denoiser.prompt_ids(context + beginning.decode())
@@ -212,7 +223,7 @@ class Generator:
         begun = beginning[: len(beginning) - len(healed)]
         filling = Infilling(begun, [healed, *rest], None if constraint is None else coerced(constraint))
         job = self._job(ids[: len(ids) - 1] if healed else ids, filling, settings, ask=())
-        self._finish([job], settings, _notifier(options.get("on_pass"), lambda record, done: None, 0, False))
+        self._finish([job], settings, notifier(on_pass))
         return self._result(replace(job, given=begun))
 
     def _healed(self, ids: Sequence[int], beginning: bytes) -> bytes:
@@ -227,7 +238,10 @@ class Generator:
         draft: str,
         keep: Sequence[str | tuple[int, int]],
         constraint: Constraint | None = None,
-        **options: Any,
+        *,
+        on_pass: Callable[[PassRecord], object] | None = None,
+        schema_in_prompt: bool | None = None,
+        **options: Unpack[Options],
     ) -> Generation:
         """Rewrites a draft around the spans that are to stay, each at its place.
 
@@ -236,22 +250,20 @@ class Generator:
             keep: texts that occur once in the draft, or (begin, end) in characters. The tokens that spell them are
                 pinned where they are; what is between two of them keeps its length in tokens.
             constraint: what the whole text must be; None: anything.
-            options: of ``generate``, but for ``pins`` and ``n``.
+            on_pass, schema_in_prompt, options: as for ``generate``.
 
         Raises:
             InfeasibleError: the kept spans contradict the constraint.
             InvalidConstraint: a text to keep does not occur in the draft, or more than once.
         """
-        settings = self._settings(
-            **{**_SETTINGS, **_known(options, {*_SETTINGS, "on_pass", "schema_in_prompt"}, "revise")}
-        )
+        settings = self._settings(**options)
         ids = self.denoiser.text_ids(draft)
-        pins = self._kept(ids, [_span(draft, kept) for kept in keep])
-        text = self._prompt_text(prompt, constraint, options.get("schema_in_prompt"))
+        pins = self._kept(ids, [span_of(draft, kept) for kept in keep])
+        text = self._prompt_text(prompt, constraint, schema_in_prompt)
         job = self._job(
             text, constraint, settings, ask=(), pins=pins, start=[*ids, self.denoiser.vocabulary.end_ids[0]]
         )
-        self._finish([job], settings, _notifier(options.get("on_pass"), lambda record, done: None, 0, False))
+        self._finish([job], settings, notifier(on_pass))
         return self._result(job)
 
     def _kept(self, ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
@@ -353,30 +365,31 @@ class Generator:
 
     def _settings(
         self,
-        max_new_tokens: int,
-        seed: int | None,
-        max_passes: int | None,
-        temperature: float | TemperatureSchedule | None,
-        process: Process | None,
-        limits: Limits,
-    ) -> "_Settings":
+        *,
+        max_new_tokens: int = 256,
+        seed: int | None = None,
+        max_passes: int | None = None,
+        temperature: float | TemperatureSchedule | None = None,
+        process: Process | None = None,
+        limits: Limits = Limits(),
+    ) -> Settings:
         whole_number(max_new_tokens, "max_new_tokens", ModelError, least=1, most=2**30)
         instance_of(limits, Limits, "limits", InvalidConstraint)
         generator = torch.Generator(self.denoiser.device)
-        generator.manual_seed(_seed(seed))
-        chosen = _changed(self.process if process is None else process, max_passes, temperature)
-        return _Settings(max_new_tokens, chosen, generator, limits)
+        generator.manual_seed(seeded(seed))
+        chosen = changed(self.process if process is None else process, max_passes, temperature)
+        return Settings(max_new_tokens, chosen, generator, limits)
 
     def _job(
         self,
         prompt: str | Sequence[int],
         constraint: Constraint | None,
-        settings: "_Settings",
+        settings: Settings,
         *,
         ask: Ask = None,
         pins: Sequence[int] = (),
         start: Sequence[int] = (),
-    ) -> "_Job":
+    ) -> Job:
         """One text to write, for a formatted prompt or its ids."""
         if constraint is None and any(pin != FREE for pin in pins):
             constraint = _ANY_TEXT
@@ -394,18 +407,18 @@ class Generator:
             questions=list(questions.values()),
         )
         ids = self.denoiser.prompt_ids(prompt) if isinstance(prompt, str) else list(prompt)
-        return _Job(ids, constraint, draft, tuple(questions))
+        return Job(ids, constraint, draft, tuple(questions))
 
-    def _write(self, jobs: Sequence["_Job"], settings: "_Settings", notify: OnPass) -> Iterator[int]:
+    def _write(self, jobs: Sequence[Job], settings: Settings, notify: OnPass) -> Iterator[int]:
         prompts, drafts = [job.prompt for job in jobs], [job.draft for job in jobs]
         return write(self.denoiser, prompts, drafts, settings.process, settings.generator, notify)
 
     def _several(
         self,
-        job: Callable[[Constraint | None], "_Job"],
+        job: Callable[[Constraint | None], Job],
         constraint: Constraint | None,
         n: int,
-        settings: "_Settings",
+        settings: Settings,
         batch_size: int,
     ) -> list[Generation]:
         """Different texts: first as the model writes them, then without those that are there already."""
@@ -425,7 +438,7 @@ class Generator:
             found[result.text] = result
         return sorted(found.values(), key=lambda result: -result.log_probability)
 
-    def _finish(self, jobs: Sequence["_Job"], settings: "_Settings", notify: OnPass | None = None) -> None:
+    def _finish(self, jobs: Sequence[Job], settings: Settings, notify: OnPass | None = None) -> None:
         for _ in self._write(jobs, settings, notify or (lambda row, record: None)):
             pass
 
@@ -437,7 +450,7 @@ class Generator:
             whole_number(pin, f"the pin at position {position}", ModelError, least=FREE, most=self.denoiser.width - 1)
         return values
 
-    def _result(self, job: "_Job") -> Generation:
+    def _result(self, job: Job) -> Generation:
         draft, constraint = job.draft, job.constraint
         content = job.given + self.denoiser.vocabulary.spell(i for i in draft.ids if i < len(self.denoiser.vocabulary))
         text = without_marks(content).decode(errors="replace" if constraint is None else "strict")
@@ -462,161 +475,3 @@ class Generator:
             slots=slots_of(parts, content, draft.ids, self.denoiser.vocabulary, answers, len(job.given)),
             joint={names: answer for names, answer in answers.items() if len(names) > 1},
         )
-
-
-@final
-@dataclass(frozen=True)
-class _Settings:
-    """What all texts of a call share."""
-
-    max_new_tokens: int
-    process: Process
-    generator: torch.Generator
-    limits: Limits
-
-
-@final
-@dataclass(frozen=True)
-class _Job:
-    """A text to write: the ids of its prompt, the slots that each question of its draft is about, and what is given
-    in front of it."""
-
-    prompt: Sequence[int]
-    constraint: Constraint | None
-    draft: Draft
-    names: tuple[tuple[str, ...], ...]
-    given: bytes = b""
-
-
-_SETTINGS: Final[dict[str, Any]] = {
-    "max_new_tokens": 256,
-    "seed": None,
-    "max_passes": None,
-    "temperature": None,
-    "process": None,
-    "limits": Limits(),
-}
-_ANY_TEXT: Final = free_text()
-
-
-def _known(options: dict[str, Any], names: Set[str], method: str) -> dict[str, Any]:
-    """The options that are settings.
-
-    Raises:
-        TypeError: one is unknown.
-    """
-    unknown = [name for name in options if name not in names]
-    if unknown:
-        raise TypeError(
-            f"{method}() got an unexpected keyword argument {unknown[0]!r}; it takes {', '.join(sorted(names))}"
-        )
-    return {name: value for name, value in options.items() if name in _SETTINGS}
-
-
-def _checked_pieces(pieces: Sequence[str | None]) -> list[str | None]:
-    """The pieces, neighbouring texts joined."""
-    joined: list[str | None] = []
-    for piece in pieces:
-        if piece is not None and not isinstance(piece, str):
-            raise InvalidConstraint(
-                f"met {type(piece).__name__} {piece!r} among the pieces; expected texts, and None for holes"
-            )
-        if piece is not None and joined and joined[-1] is not None:
-            joined[-1] += piece
-        else:
-            joined.append(piece)
-    if None not in joined:
-        raise InvalidConstraint("there is no hole to fill; put None where one is")
-    return joined
-
-
-def _span(draft: str, kept: str | tuple[int, int]) -> tuple[int, int]:
-    """Where a kept span stands, in bytes."""
-    if isinstance(kept, str):
-        if draft.count(kept) != 1:
-            raise InvalidConstraint(
-                f"{kept!r} occurs {draft.count(kept)} times in the draft; expected once. Give (begin, end) instead"
-            )
-        begin, end = draft.index(kept), draft.index(kept) + len(kept)
-    else:
-        begin, end = kept
-        if not 0 <= begin <= end <= len(draft):
-            raise InvalidConstraint(f"the span {kept!r} is not within the draft of {len(draft)} characters")
-    return len(draft[:begin].encode()), len(draft[:end].encode())
-
-
-def _listed(prompt: Any) -> tuple[bool, list[Any]]:
-    """Whether several prompts are meant, and the prompts. A list of dicts is one chat."""
-    if isinstance(prompt, str):
-        return False, [prompt]
-    if not isinstance(prompt, Sequence) or not prompt:
-        raise ModelError(f"met {prompt!r}, expected a prompt, a chat, or a non-empty list of prompts")
-    if isinstance(prompt[0], dict):
-        return False, [prompt]
-    return True, list(prompt)
-
-
-def _one_each(constraint: Any, count: int) -> list[Constraint | None]:
-    several = isinstance(constraint, Sequence) and not isinstance(constraint, str)
-    constraints = list(constraint) if several else [constraint] * count
-    if len(constraints) != count:
-        raise InvalidConstraint(f"met {len(constraints)} constraints for {count} prompts; give one, or one each")
-    for one in constraints:
-        if one is not None and not isinstance(one, Constraint):
-            raise InvalidConstraint(
-                f"met {type(one).__name__} as a constraint, expected one made by cd.regex, cd.json_schema, ...: {one!r}"
-            )
-    return constraints
-
-
-def _seed(seed: int | None) -> int:
-    """The seed as torch takes it; one drawn at random for None."""
-    return (
-        secrets.randbits(63) if seed is None else whole_number(seed, "seed", ModelError, least=-(2**63), most=2**64 - 1)
-    )
-
-
-def _changed(process: Process, max_passes: int | None, temperature: float | TemperatureSchedule | None) -> Process:
-    instance_of(process, Process, "process", ModelError)
-    if max_passes is not None:
-        process = replace(process, max_passes=max_passes)
-    if temperature is not None:
-        schedule = temperature if isinstance(temperature, TemperatureSchedule) else ConstantTemperature(temperature)
-        process = replace(process, temperature=schedule)
-    return process
-
-
-_Show = Callable[[PassRecord | None, int | None], None]
-
-
-@contextmanager
-def _progress_bar(total: int, is_wanted: bool) -> Iterator[_Show]:
-    """Gives a function that shows a pass, or how many texts are done."""
-    if not is_wanted:
-        yield lambda record, done: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("writing", total=total)
-
-        def show(record: PassRecord | None, done: int | None) -> None:
-            if record is not None:
-                bar.update(task, description=f"pass {record.number}, {record.undetermined} open")
-            if done is not None:
-                bar.update(task, completed=done)
-
-        yield show
-
-
-def _notifier(on_pass: Callable[..., object] | None, shown: _Show, first: int, is_list: bool) -> OnPass:
-    def notify(row: int, record: PassRecord) -> None:
-        shown(record, None)
-        if on_pass is not None:
-            _ = on_pass(first + row, record) if is_list else on_pass(record)
-
-    return notify
