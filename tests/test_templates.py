@@ -529,6 +529,59 @@ def test_tool_choice(choice, none, one, two):
     assert (calls.matches("hm"), calls.matches(CALL), calls.matches(CALL + CALL)) == (none, one, two)
 
 
+GEMMA = cd.Vocabulary(
+    [*(bytes([b]) for b in range(256)), b"call:", *[None] * 4],
+    end_ids=257,
+    specials={"<|tool_call>": 258, "<tool_call|>": 259, '<|"|>': 260},
+)
+
+
+def plan(stops: list[str], far: bool, map_: dict[str, float] | None = None) -> None:
+    """A function that is only described."""
+
+
+gemma_values = st.recursive(
+    st.booleans() | st.integers(-9, 99) | st.text('ab"\\\\\n:{}é', max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["k", "é1"]), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def in_gemma(value):
+    """The oracle: a value in Gemma's syntax, with marks for its tokens."""
+    quote = b'\xff<|"|>\xfe'
+    if isinstance(value, str):
+        return quote + value.encode() + quote
+    if isinstance(value, list):
+        return b"[" + b",".join(map(in_gemma, value)) + b"]"
+    if isinstance(value, dict):
+        return b"{" + b",".join(k.encode() + b":" + in_gemma(v) for k, v in value.items()) + b"}"
+    return repr(value).lower().encode()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.sampled_from(["a", "b_2"]), gemma_values, min_size=1))
+def test_values_in_gemma_s_syntax(arguments):
+    """Written by hand, read by the constraint of a schema that allows just this value's shape."""
+    tool = {"name": "f", "parameters": {"enum": [arguments]}}
+    calls = cd.tools([tool], choice="f", syntax="gemma")
+    content = b"\xff<|tool_call>\xfecall:f" + in_gemma(arguments) + b"\xff<tool_call|>\xfe"
+    assert calls.matches(content)
+    assert calls.value(content) == [cd.Call("f", arguments)]
+    assert not calls.matches(content.replace(b"call:f", b"call:g"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_calls_in_gemma_s_syntax_are_written(seed):
+    calls = cd.tools([plan, SEARCH], choice="required", syntax="gemma", at_most=2)
+    generator = cd.Generator(cd.RandomDenoiser(GEMMA, canvas_length=32, seed=seed))
+    result = generator.generate("", calls, seed=seed, max_new_tokens=128, max_passes=2)
+    assert 1 <= len(result.value) <= 2
+    for call in result.value:
+        assert call.name in ("plan", "search")
+        assert set(call.arguments) <= {"stops", "far", "map_", "query"}
+
+
 def test_tools_between_special_tokens():
     calls = cd.tools([SEARCH], choice="search", begin=cd.special("<open>"), end=cd.special("<close>"))
     generator = cd.Generator(cd.RandomDenoiser(SPECIAL, canvas_length=64))

@@ -6,20 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any, Final, final, get_type_hints
+from typing import Any, Final, Literal, final, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.marks import shown, without_marks
+from constrained_diffusion.automata.marks import shown
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
 from constrained_diffusion.constraints.choice import Special
 from constrained_diffusion.constraints.free_text import text
+from constrained_diffusion.constraints.gemma_syntax import GemmaValue
 from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
+from constrained_diffusion.constraints.template import Slot, Template
 from constrained_diffusion.errors import ConstraintError, InvalidConstraint
 
-BEGIN: Final = "<tool_call>"
-END: Final = "</tool_call>"
+Syntax = Literal["json", "gemma"]
+_TAGS: Final[Mapping[str, tuple[str | Special, str | Special]]] = {
+    "json": ("<tool_call>", "</tool_call>"),
+    "gemma": (Special("<|tool_call>"), Special("<tool_call|>")),
+}
 
 
 @final
@@ -34,15 +39,19 @@ class Call:
 @final
 @dataclass(frozen=True)
 class Tool:
-    """A function that may be called, and the JSON object of its arguments."""
+    """A function that may be called, and the object of its arguments."""
 
     name: str
     arguments: JsonSchema
+    syntax: Syntax
 
     @property
-    def call(self) -> Constraint:
-        """The JSON of a call."""
-        return f'{{"name": {json.dumps(self.name)}, "arguments": ' + self.arguments + "}"
+    def call(self) -> Template:
+        """A call, with a slot for the arguments."""
+        if self.syntax == "gemma":
+            return Template([b"call:" + self.name.encode(), Slot(self.name, GemmaValue(self.arguments))])
+        begin = f'{{"name": {json.dumps(self.name)}, "arguments": '
+        return Template([begin.encode(), Slot(self.name, self.arguments), b"}"])
 
 
 @final
@@ -56,7 +65,8 @@ class Tools(RegularConstraint):
         self.warnings = tuple(dict.fromkeys(w for tool in tools for w in tool.arguments.warnings))
         self._free: Constraint = text(until=begin) if isinstance(begin, str) else text()
         self._before_call = self._free + begin
-        self._call = reduce(or_, (tool.call for tool in tools)) + end
+        calls: list[Constraint] = [tool.call for tool in tools]
+        self._call = reduce(or_, calls) + end
         self._whole = coerced((self._before_call + self._call).repeat(at_least, at_most) + self._free)
 
     @property
@@ -83,10 +93,11 @@ class Tools(RegularConstraint):
         return calls
 
     def _read(self, call: bytes) -> Call:
-        spelled, _ = json.JSONDecoder().raw_decode(without_marks(call).decode())
-        arguments = self.tools[spelled["name"]].arguments.parse(json.dumps(spelled["arguments"]))
-        given = arguments if isinstance(arguments, dict) else dict(arguments)
-        return Call(spelled["name"], {name: given[name] for name in spelled["arguments"]})
+        (part,) = self._call.parts(call)
+        arguments = part.constraint.value(call[part.begin : part.end])
+        fields = arguments.model_fields_set if isinstance(arguments, BaseModel) else arguments
+        values = dict(arguments)
+        return Call(part.name, {name: values[name] for name in values if name in fields})
 
     def __repr__(self) -> str:
         return f"tools([{', '.join(self.tools)}])"
@@ -97,10 +108,11 @@ def tools(
     *,
     choice: str = "auto",
     at_most: int | None = None,
-    begin: str | Special = BEGIN,
-    end: str | Special = END,
+    syntax: Syntax = "json",
+    begin: str | Special | None = None,
+    end: str | Special | None = None,
 ) -> Tools:
-    """Free text with calls of functions, each ``{"name": ..., "arguments": {...}}`` in JSON between tags.
+    """Free text with calls of functions, each between tags.
 
     The value of a text is the list of its ``Call``s, their arguments validated.
 
@@ -110,7 +122,10 @@ def tools(
         choice: ``"auto"``: any number of calls; ``"required"``: at least one; ``"none"``: none; or the name of a
             tool, which is then called exactly once.
         at_most: calls at most.
-        begin, end: the tags: texts, or special tokens (``cd.special``).
+        syntax: ``"json"``: ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``; ``"gemma"``:
+            ``call:name{key:...}`` between the special tokens ``<|tool_call>`` and ``<tool_call|>``, strings between the
+            token ``<|"|>``, as Gemma 4 and DiffusionGemma write calls.
+        begin, end: other tags: texts, or special tokens (``cd.special``).
 
     Raises:
         InvalidConstraint: a tool is malformed, two have one name, or ``choice`` names none.
@@ -121,7 +136,11 @@ def tools(
     >>> calls.parse('Let me look. <tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>')
     [Call(name='weather', arguments={'city': 'Rome'})]
     """
-    known = [_tool(tool) for tool in tools]
+    if syntax not in _TAGS:
+        raise InvalidConstraint(f"met syntax={syntax!r}; expected one of {', '.join(_TAGS)}")
+    known = [_tool(tool, syntax) for tool in tools]
+    tags = _TAGS[syntax]
+    begin, end = begin or tags[0], end or tags[1]
     names = [tool.name for tool in known]
     if not known or len(set(names)) < len(names):
         raise InvalidConstraint(f"met tools called {names}; expected at least one, and each name once")
@@ -132,15 +151,19 @@ def tools(
     return Tools(known, int(choice == "required"), 0 if choice == "none" else at_most, begin, end)
 
 
-def _tool(tool: Callable[..., Any] | Mapping[str, Any]) -> Tool:
+def _tool(tool: Callable[..., Any] | Mapping[str, Any], syntax: Syntax) -> Tool:
     if isinstance(tool, Mapping):
         described = tool.get("function", tool)
         if not isinstance(described, Mapping) or not isinstance(described.get("name"), str):
             raise InvalidConstraint(f"met the tool {tool!r}; expected a mapping with name and parameters")
-        return Tool(described["name"], json_schema(described.get("parameters", _NO_PARAMETERS)))
+        return Tool(described["name"], _arguments(described.get("parameters", _NO_PARAMETERS), syntax), syntax)
     if not callable(tool) or not hasattr(tool, "__name__"):
         raise InvalidConstraint(f"met the tool {tool!r}; expected a function, or a mapping with name and parameters")
-    return Tool(tool.__name__, json_schema(_parameters(tool)))
+    return Tool(tool.__name__, _arguments(_parameters(tool), syntax), syntax)
+
+
+def _arguments(schema_or_type: Any, syntax: Syntax) -> JsonSchema:
+    return json_schema(schema_or_type, whitespace="compact" if syntax == "gemma" else "flexible")
 
 
 _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}, "additionalProperties": False}
