@@ -1,7 +1,7 @@
 """Claim: a whole constrained pass on the CPU costs at most 2 U (4 U with 5,000 states), V = 131,072.
 
-U is one ``torch.log_softmax`` over the same float32 logits [256, V] with the same threads. The
-pass is log Z, a joint sample, the MAP, entropies and the conditioned logits.
+U is one ``torch.log_softmax`` over the same float32 logits [256, V] with the same threads. The pass is what the
+refinement loop asks for: log Z, a joint sample, the MAP, both entropies, the open positions and the conditioned logits.
 Run: ``python benchmarks/one_pass.py`` (extra ``bench``).
 """
 
@@ -40,7 +40,9 @@ def whole_pass(
         posterior.sample(generator),
         posterior.map(),
         posterior.entropy(),
-        posterior.log_marginals(out),
+        posterior.predictive_entropy(),
+        posterior.undetermined(),
+        posterior.log_predictions(out),
     )
 
 
