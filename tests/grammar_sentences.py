@@ -11,7 +11,7 @@ from re import _constants, _parser
 import regex
 from lark import Lark
 from lark.exceptions import UnexpectedInput
-from lark.grammar import NonTerminal, Symbol
+from lark.grammar import Symbol
 
 FOLDER = Path(__file__).parent.parent / "grammars"
 # The pattern that matches no text, and what a negated set is sampled from: text of every kind that a terminal may treat apart.
@@ -67,7 +67,9 @@ def _set(generator: random.Random, members: list, flags: int) -> str:
 
 
 def _ranges(operation: int, argument: object) -> list[tuple[int, int]]:
-    return {_constants.LITERAL: lambda code: [(code, code)], _constants.RANGE: lambda range_: [range_]}[operation](argument)
+    return {_constants.LITERAL: lambda code: [(code, code)], _constants.RANGE: lambda range_: [range_]}[operation](
+        argument
+    )
 
 
 def _branch(generator: random.Random, argument: tuple, flags: int) -> str:
@@ -99,7 +101,7 @@ _SAMPLERS = {
 
 
 class Sentences:
-    """Random derivations of a grammar, which take the shortest ways once they are deep."""
+    """Random derivations of a grammar, each by way of a given production."""
 
     def __init__(self, lark: Lark) -> None:
         self.patterns = {t.name: t.pattern.to_regexp() for t in lark.terminals}
@@ -108,6 +110,7 @@ class Sentences:
         for rule in lark.rules:
             self.expansions.setdefault(rule.origin.name, []).append(rule.expansion)
         self.depths = self._least_depths()
+        self.routes = self._shortest_routes()
 
     def _least_depths(self) -> dict[str, float]:
         """The depth of each symbol's shallowest derivation; infinite for a terminal that matches no text."""
@@ -126,18 +129,48 @@ class Sentences:
     def _depth(expansion: list[Symbol], depths: dict[str, float]) -> float:
         return max((depths[symbol.name] for symbol in expansion), default=0)
 
-    def draw(self, generator: random.Random, depth: int) -> str:
-        texts = self._tokens(generator, NonTerminal("start"), depth)
-        return "".join(text + (generator.choice(["", " "]) if self.blank else "") for text in texts)
+    def _possible(self, name: str) -> list[list[Symbol]]:
+        return [expansion for expansion in self.expansions[name] if self._depth(expansion, self.depths) < math.inf]
 
-    def _tokens(self, generator: random.Random, symbol: Symbol, depth: int) -> Iterator[str]:
+    def _shortest_routes(self) -> dict[str, list[tuple[list[Symbol], int]]]:
+        """For each symbol that a sentence can hold the productions, and places in them, that lead to it from the start."""
+        routes: dict[str, list[tuple[list[Symbol], int]]] = {"start": []}
+        names = ["start"]
+        for name in names:
+            for expansion in self._possible(name):
+                for place, symbol in enumerate(expansion):
+                    if not symbol.is_term and symbol.name not in routes:
+                        routes[symbol.name] = [*routes[name], (expansion, place)]
+                        names.append(symbol.name)
+        return routes
+
+    def productions(self) -> list[tuple[str, list[Symbol]]]:
+        return [(name, expansion) for name in self.routes for expansion in self._possible(name)]
+
+    def draw(self, generator: random.Random, production: tuple[str, list[Symbol]], size: int) -> str:
+        name, expansion = production
+        tokens = self._along(generator, [*self.routes[name], (expansion, -1)], size)
+        return "".join(token + (generator.choice(["", " "]) if self.blank else "") for token in tokens)
+
+    def _along(self, generator: random.Random, route: list[tuple[list[Symbol], int]], size: int) -> Iterator[str]:
+        (expansion, place), *rest = route
+        for index, symbol in enumerate(expansion):
+            if index == place:
+                yield from self._along(generator, rest, size)
+            else:
+                yield from self._tokens(generator, symbol, size)
+
+    def _tokens(self, generator: random.Random, symbol: Symbol, size: int) -> Iterator[str]:
+        """Branches about ``size`` times, wherever chance has it, and then goes the shortest way."""
         if symbol.is_term:
             yield terminal_text(generator, self.patterns[symbol.name])
             return
-        options = [e for e in self.expansions[symbol.name] if self._depth(e, self.depths) < math.inf]
-        shallow = [e for e in options if self._depth(e, self.depths) < max(depth, self.depths[symbol.name])]
-        for part in generator.choice(shallow):
-            yield from self._tokens(generator, part, depth - 1)
+        depths = [(self._depth(expansion, self.depths), expansion) for expansion in self._possible(symbol.name)]
+        bound = math.inf if size > 0 else min(depth for depth, _ in depths)
+        parts = generator.choice([expansion for depth, expansion in depths if depth <= bound])
+        rest, shares = size - (len(parts) > 1), [generator.random() for part in parts]
+        for part, share in zip(parts, shares, strict=True):
+            yield from self._tokens(generator, part, round(rest * share / sum(shares)))
 
 
 @cache
@@ -145,12 +178,12 @@ def sentences(name: str) -> Sentences:
     return Sentences(grammar(name))
 
 
-def mutated(generator: random.Random, text: str, alphabet: str) -> str:
+def mutated(generator: random.Random, text: str, fragments: list[str]) -> str:
     """The text with one to three characters inserted, deleted, replaced or repeated."""
     for _ in range(generator.randint(1, 3)):
         start = generator.randint(0, len(text))
         end = min(len(text), start + generator.choice([0, 1, 1, 3]))
-        text = text[:start] + generator.choice(["", generator.choice(alphabet), text[start:end] * 2]) + text[end:]
+        text = text[:start] + generator.choice(["", generator.choice(fragments), text[start:end] * 2]) + text[end:]
     return text
 
 
@@ -171,5 +204,7 @@ def lexing_faults(lark: Lark, text: str) -> list[str]:
                 faults.append(f"{token.type} {token!r} is shorter than {name} {match.group()!r}")
             beyond = token.end_pos + 1
             if beyond <= len(text) and patterns[name].fullmatch(text, token.start_pos, beyond, partial=True):
-                faults.append(f"{token.type} {token!r} may go on as {name} with {text[token.end_pos : token.end_pos + 1]!r}")
+                faults.append(
+                    f"{token.type} {token!r} may go on as {name} with {text[token.end_pos : token.end_pos + 1]!r}"
+                )
     return faults
