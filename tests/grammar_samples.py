@@ -280,8 +280,10 @@ ACCEPTED["python_function"] = [
     "            return False\n        retries = retries - 1\n        if retries < 0:\n"
     "            raise ValueError('invalid user response')\n        print(reminder)",
     "def sign(x):\n    if x < 0:\n        return -1\n    elif x == 0:\n        return 0\n    else:\n        return 1",
-    "def f(x):\n    if x:\n        if y:\n            pass\n        elif z:\n            pass\n        else:\n            pass\n    else:\n        pass",
-    "def primes(n):\n    for i in range(2, n):\n        for j in range(2, i):\n            if_none = i % j\n            break\n        continue",
+    "def f(x):\n    if x:\n        if y:\n            pass\n"
+    "        elif z:\n            pass\n        else:\n            pass\n    else:\n        pass",
+    "def primes(n):\n    for i in range(2, n):\n"
+    "        for j in range(2, i):\n            if_none = i % j\n            break\n        continue",
     "def read(path):\n    with open(path) as file, lock:\n        return file.read()",
     "def safe(x):\n    try:\n        return 1 / x\n    except ZeroDivisionError as error:\n        log(error)\n"
     "    except (TypeError, ValueError):\n        raise RuntimeError('bad') from None\n    finally:\n        done()",

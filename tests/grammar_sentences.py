@@ -14,8 +14,9 @@ from lark.exceptions import UnexpectedInput
 from lark.grammar import Symbol
 
 FOLDER = Path(__file__).parent.parent / "grammars"
-# The pattern that matches no text, and what a negated set is sampled from: text of every kind that a terminal may treat apart.
+# The pattern that matches no text.
 NOTHING = r"[^\s\S]"
+# What a negated set is sampled from: characters of every kind that a terminal may treat apart.
 CHARACTERS = "".join(map(chr, range(0x20, 0x7F))) + "\t\néßЖ中🙂"
 
 
@@ -133,7 +134,7 @@ class Sentences:
         return [expansion for expansion in self.expansions[name] if self._depth(expansion, self.depths) < math.inf]
 
     def _shortest_routes(self) -> dict[str, list[tuple[list[Symbol], int]]]:
-        """For each symbol that a sentence can hold the productions, and places in them, that lead to it from the start."""
+        """For each symbol of any sentence, the productions that lead to it, and where in them to go on."""
         routes: dict[str, list[tuple[list[Symbol], int]]] = {"start": []}
         names = ["start"]
         for name in names:
