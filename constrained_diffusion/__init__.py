@@ -19,6 +19,7 @@ from constrained_diffusion.automata.token_automaton import compile_constraint as
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.constraints.base import Constraint
 from constrained_diffusion.constraints.choice import choice, literal
+from constrained_diffusion.constraints.grammar import grammar
 from constrained_diffusion.constraints.json_schema import json_schema
 from constrained_diffusion.constraints.regex import regex
 from constrained_diffusion.diffusion.generation import Generation, PassRecord, Stats
@@ -99,6 +100,7 @@ __all__ = [
     "choice",
     "compile",
     "errors",
+    "grammar",
     "json_schema",
     "literal",
     "load",
