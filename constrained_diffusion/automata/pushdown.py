@@ -35,7 +35,7 @@ class Scanner:
 
     Attributes:
         table: int32 [S, 256], the next state for each byte, or ``DEAD``.
-        match: int32 [S], the terminal that has matched when the state is reached, or -1.
+        match: int32 [S], as in ``threads_nfa.ScannerDFA``.
     """
 
     table: NDArray[np.int32]
@@ -136,7 +136,7 @@ class Windows:
     @classmethod
     def of(cls, grammar: Grammar, size: int) -> "Windows":
         """All windows of that size."""
-        first = ((grammar.start,), True)
+        first: tuple[tuple[int, ...], bool] = ((grammar.start,), True)
         numbers = {first: 0}
         known = [first]
         rows = []
@@ -168,7 +168,7 @@ class PushdownAutomaton(ByteAutomaton):
     Attributes:
         grammar: its grammar.
         windows: what its stacks are known by.
-        side: the automaton that must accept too.
+        side: the automaton that must accept too; not that of the empty language.
     """
 
     def __init__(self, grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits = Limits()) -> None:
@@ -183,7 +183,7 @@ class PushdownAutomaton(ByteAutomaton):
         bottom = self.call(kernels.push, DEAD, grammar.start)
         # The first configuration is the tail; it only takes the number.
         self.call(kernels.intern_tail)
-        self._start = DEAD if side.is_empty or grammar.shortest >= FAR else int(self.call(kernels.fresh, bottom, 0))
+        self._start = DEAD if grammar.shortest >= FAR else int(self.call(kernels.fresh, bottom, 0))
 
     @property
     def start(self) -> int:
@@ -288,6 +288,6 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         item_rest=np.ascontiguousarray(columns[:, 2]),
         successor=successor,
         window_push=windows.push,
-        side=np.ascontiguousarray(side.table[:, side.byte_class]) if side.num_states else np.full((1, 256), DEAD, np.int32),
-        side_accepting=side.accepting if side.num_states else np.zeros(1, np.bool_),
+        side=np.ascontiguousarray(side.table[:, side.byte_class]),
+        side_accepting=side.accepting,
     )

@@ -17,6 +17,8 @@ ERROR = -1
 """No action of the parser. Actions >= 0 shift to that state, actions a <= -2 reduce by rule -2 - a."""
 STACKS, CONFIGS, FULL = 0, 1, 2
 """Positions in ``counts``."""
+UNMATCHED = -2
+"""The last match of the scanner does not stand."""
 FAR = 2**30
 """No way to the end is known."""
 _MOST_FALLBACKS = 32
@@ -35,7 +37,7 @@ class Tables(NamedTuple):
         ignored: bool [T].
         scan_start: int32 [Q], where the scanner of each parser state begins.
         scan: int32 [S, K], the next scanner state for each byte class; byte_class: uint8 [256].
-        match: int32 [S], the terminal that has matched when the state is reached, or -1.
+        match: int32 [S], the terminal that has matched when the state is reached, -1, or ``UNMATCHED``.
         is_start, is_closed: bool [S], nothing has been read; nothing more can be read.
         match_distance: int32 [S, T], bytes until the terminal can match, or ``FAR``.
         item_begin: int64 [Q + 1]; item_origin, item_dot, item_rest: int32, the kernel items of each parser
@@ -277,6 +279,8 @@ def _step_alone(tables, store, config, byte_class, fallback, side):
     if tables.match[scanner] >= 0:
         fed = feed(tables, store, stack, tables.match[scanner])
         fallback = fresh(tables, store, fed, side) if fed >= 0 else DEAD
+    elif tables.match[scanner] == UNMATCHED:
+        fallback = DEAD
     if tables.is_closed[scanner]:
         return fallback
     if fallback < 0 and not _is_useful(tables, store, stack, scanner):
@@ -414,7 +418,7 @@ def closings(tables, store, configs, whole):
 
 
 @njit(cache=True, nogil=True)
-def effects(scan, byte_class, match, is_closed, starts, follows, begins, buffer):
+def effects(scan, match, is_closed, starts, follows, begins, buffer):
     """uint64 [tokens, 2]: what each text does to the lexer, as a random number; 0 if no scanner takes it.
 
     Texts of equal numbers behave alike in every configuration: from every scanner state they match the same terminals
@@ -423,7 +427,7 @@ def effects(scan, byte_class, match, is_closed, starts, follows, begins, buffer)
     Args:
         starts: int32 [contexts], the start of each scanner.
         follows: bool [T, contexts], the scanners that may be at work behind a terminal.
-        begins, buffer: int64 [tokens + 1] and uint8, the texts.
+        begins, buffer: int64 [tokens + 1] and uint8, the texts in byte classes of the scanners.
     """
     n_tokens = len(begins) - 1
     longest = 0
@@ -438,9 +442,9 @@ def effects(scan, byte_class, match, is_closed, starts, follows, begins, buffer)
             behind[n, c] = mix(np.uint64(starts[c] + 1))
         for p in range(n - 1, -1, -1):
             for c in range(len(starts)):
-                behind[p, c] = _effect(scan, byte_class, match, is_closed, follows, behind, text, p, starts[c])
+                behind[p, c] = _effect(scan, match, is_closed, follows, behind, text, p, starts[c])
         for s in range(len(scan)):
-            number = _effect(scan, byte_class, match, is_closed, follows, behind, text, 0, np.int32(s))
+            number = _effect(scan, match, is_closed, follows, behind, text, 0, np.int32(s))
             if number != 0:
                 place = (np.uint64(s + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
                 out[k, 0] += mix(place)
@@ -449,15 +453,17 @@ def effects(scan, byte_class, match, is_closed, starts, follows, begins, buffer)
 
 
 @njit(cache=True, nogil=True)
-def _effect(scan, byte_class, match, is_closed, follows, behind, text, p, state):
+def _effect(scan, match, is_closed, follows, behind, text, p, state):
     """A number for what ``text[p:]`` does from a scanner state; 0 if it is stuck."""
     rest = np.uint64(0)
     for q in range(p, len(text)):
-        state = scan[state, byte_class[text[q]]]
+        state = scan[state, text[q]]
         if state < 0:
             return rest
         if match[state] >= 0:
             rest = _rest(follows[match[state]], behind[q + 1], match[state])
+        elif match[state] == UNMATCHED:
+            rest = np.uint64(0)
         if is_closed[state]:
             return rest
     return mix(rest + np.uint64(state + 1))

@@ -1,4 +1,4 @@
-"""A pushdown automaton on tokens: exact states behind tokens, the finite relaxation that guides, and ways to the end."""
+"""A pushdown automaton on tokens: exact states, the finite relaxation that guides, and ways to the end."""
 
 import heapq
 import itertools
@@ -73,12 +73,28 @@ def _effects(automaton: PushdownAutomaton, texts: list[bytes]) -> NDArray[np.uin
         shifted = grammar.action[:, terminal]
         states = np.arange(grammar.num_states) if grammar.ignored[terminal] else shifted[shifted >= 0]
         follows[terminal, grammar.scanner_of_state[states]] = True
-    begins, buffer = _joined(texts)
-    starts = grammar.scanner_begin[:-1].astype(np.int32)
-    numbers = kernels.effects(
-        tables.scan, tables.byte_class, tables.match, tables.is_closed, starts, follows, begins, buffer
-    )
-    return np.asarray(numbers, np.uint64)
+    # Bytes that the scanners treat alike make texts that do the same.
+    to_class = bytes(tables.byte_class)
+    numbers: dict[bytes, int] = {}
+    place = [numbers.setdefault(text.translate(to_class), len(numbers)) for text in texts]
+    begins, buffer = _joined(list(numbers))
+    block = _equivalent(tables.scan, tables.match)
+    _, first = np.unique(block, return_index=True)
+    scan = np.where(tables.scan[first] >= 0, block[tables.scan[first]], DEAD).astype(np.int32)
+    starts = block[grammar.scanner_begin[:-1]].astype(np.int32)
+    found = kernels.effects(scan, tables.match[first], tables.is_closed[first], starts, follows, begins, buffer)
+    return np.asarray(found, np.uint64)[place]
+
+
+def _equivalent(scan: NDArray[np.int32], match: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The block of each scanner state in the coarsest partition into states that behave alike, int64 [S]."""
+    block = np.unique(match, return_inverse=True)[1].reshape(-1)
+    while True:
+        behind = np.append(block, -1)[scan]
+        finer = np.unique(np.column_stack([block, behind]), axis=0, return_inverse=True)[1].reshape(-1)
+        if finer.max() == block.max():
+            return np.asarray(finer, np.int64)
+        block = finer
 
 
 def _joined(texts: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -200,6 +216,7 @@ def _guide(
     automaton: PushdownAutomaton, relaxation: Relaxation, lifted: Lifted, vocabulary: Vocabulary
 ) -> kernels.Guide:
     scanner_begin = automaton.grammar.scanner_begin
+    scan_base = np.arange(scanner_begin[-1]) - np.repeat(scanner_begin[:-1], np.diff(scanner_begin))
     tail = relaxation.dfa.num_states
     edges = lifted.edges()
     is_text = edges.target != tail
@@ -214,7 +231,7 @@ def _guide(
     begins, buffer = _joined([(vocabulary.tokens[t] or b"") if t >= 0 else b"" for t in first_token.tolist()])
     return kernels.Guide(
         entry_begin=relaxation.entry_begin,
-        scan_base=(np.arange(scanner_begin[-1]) - np.repeat(scanner_begin[:-1], np.diff(scanner_begin))).astype(np.int32),
+        scan_base=scan_base.astype(np.int32),
         entry=relaxation.entry,
         class_begin=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         classes=lifted.label_class[places].astype(np.int32),

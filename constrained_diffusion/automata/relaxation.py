@@ -1,12 +1,13 @@
 """A finite automaton that accepts every text of a grammar and some others: the stack is known by its top only.
 
-Of each stack a window of the top symbols is told apart. When a reduction pops deeper than the window reaches, every symbol
-that can lie there is tried, so the automaton is nondeterministic; made deterministic it is an ordinary ``ByteDFA``.
+Of each stack a window of the top symbols is told apart. When a reduction pops deeper than the window
+reaches, every symbol that can lie there is tried, so the automaton is nondeterministic; made
+deterministic it is an ordinary ``ByteDFA``.
 
 Exact configurations know their window again when they have returned to it, so each pair of a
-window and a scanner state is an *entry* of the automaton, not only its start. To carry many starts through
-subset construction, intersection and minimisation, which know one, an entry is spelled in front of the text with
-bytes that no UTF-8 text holds; these are cut off in the end.
+window and a scanner state is an *entry* of the automaton, not only its start. To carry many starts
+through subset construction, intersection and minimisation, which know one, an entry is spelled in
+front of the text with bytes that no UTF-8 text holds; these are cut off in the end.
 
 Whether a terminal under way is finished is guessed, and the guess checked against the next byte only.
 """
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.pushdown import Grammar, Windows
+from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
 
@@ -170,7 +172,7 @@ class _Builder:
 
     def build(self) -> list[int]:
         """Adds everything; gives the node of each entry, window by window."""
-        entries = []
+        entries: list[int] = []
         for known in self.windows.known:
             first = self.block(known)
             entries += range(first, first + self.scanner_size(known))
@@ -202,13 +204,14 @@ class _Builder:
         if self.is_complete(known):
             self.nfa.add_empty(first, self.accept)
         for state in np.flatnonzero(scanner.match >= 0).tolist():
-            self._add_match(first + state, scanner.table[state], scanner.match, self.feed(known, int(scanner.match[state])))
+            stacks = self.feed(known, int(scanner.match[state]))
+            self._add_match(first + state, scanner.table[state], scanner.match, stacks)
 
     def _add_match(
         self, node: int, row: NDArray[np.int32], match: NDArray[np.int32], stacks: tuple[Known, ...]
     ) -> None:
         """A terminal may be over unless the next byte makes it a longer match."""
-        over = ex.byte_mask(np.flatnonzero((row == DEAD) | (match[row] < 0)).tolist())
+        over = ex.byte_mask(np.flatnonzero((row == DEAD) | (match[row] == NO_MATCH)).tolist())
         for known in stacks:
             first = self.block(known)
             if over == _ALL_BYTES:
@@ -232,7 +235,7 @@ class _Builder:
         return tuple(sorted(set(self._shifts(known, terminal))))
 
     def _shifts(self, known: Known, terminal: int) -> Iterator[Known]:
-        """Reduces as the parser does, in every way the unknown part of the stack allows; then shifts or, at the end, accepts."""
+        """Reduces in every way that the unknown part of the stack allows, then shifts or, at the end, accepts."""
         seen = {known}
         queue = [known]
         while queue:
@@ -283,5 +286,3 @@ def _scanner_edges(table: NDArray[np.int32]) -> list[tuple[int, int, int]]:
             if target != DEAD
         ]
     return edges
-
-

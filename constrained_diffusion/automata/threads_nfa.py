@@ -6,8 +6,10 @@ behind the first that has matched, decides exactly as backtracking does (Cox, "R
 Matching: the Virtual Machine Approach"), and there are finitely many such lists: they are the
 states of a deterministic scanner.
 
-Look-behind of one character is a condition on the byte before. Look-ahead is a side condition
-that a thread carries along; it must be decided before the match ends.
+Look-behind of one character is a condition on the byte before. Look-ahead is a side condition that a
+thread carries along. A negative one may still be open when the thread has matched: then the match
+counts, and is taken back if the look-ahead fails. What ``re`` would match instead, a shorter text or an
+alternative that has matched meanwhile, is not gone back to: the scanner accepts less there, never more.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,6 +25,10 @@ from constrained_diffusion.limits import Limits
 
 NO_MATCH: Final = -1
 """Nothing has matched in this state."""
+UNMATCHED: Final = -2
+"""The last match does not stand after all: its negative look-ahead has failed."""
+PENDING: Final = -1
+"""In place of a thread's node: a match whose look-ahead is not decided."""
 
 
 @final
@@ -136,7 +142,7 @@ class ScannerDFA:
 
     Attributes:
         table: int32 [S, 256], the next state for each byte, or ``DEAD``.
-        match: int32 [S], the pattern that has matched when the state is reached, or ``NO_MATCH``.
+        match: int32 [S], the pattern that has matched when the state is reached, or ``NO_MATCH``, or ``UNMATCHED``.
             A later match in the same scan takes its place.
     """
 
@@ -190,16 +196,24 @@ class _Determinizer:
     def _following(
         self, threads: tuple[Thread, ...], words: frozenset[int], byte: int
     ) -> tuple[tuple[Thread, ...], int, frozenset[int]] | None:
-        moved = []
+        moved: list[Thread] = []
+        has_failed = False
         for number, conditions in threads:
-            node = self.nodes[number]
-            if isinstance(node, Step) and node.mask >> byte & 1:
-                kept = self._after(conditions, byte)
-                if kept is not None:
+            kept = self._after(conditions, byte)
+            node = self.nodes[number] if number != PENDING else None
+            if isinstance(node, Step):
+                if kept is not None and node.mask >> byte & 1:
                     moved.append((node.target, kept))
-        if not moved:
-            return None
+            elif kept:
+                moved.append((PENDING, kept))
+            elif kept is None:
+                has_failed = True
+            else:
+                # The match stands, and what is behind it is not preferred.
+                break
         closed, match = self._closed(moved, byte)
+        if has_failed and match == NO_MATCH:
+            match = UNMATCHED
         if not closed and match == NO_MATCH:
             return None
         words = self._moved_set(words, byte)
@@ -209,13 +223,18 @@ class _Determinizer:
     def _renamed(self, match: int, words: frozenset[int]) -> int:
         """The keyword that the match spells, if there is one."""
         spelled = {node.number for number in words if isinstance(node := self.nodes[number], Matched)}
-        ranked = [(keyword.instead_of[match], keyword.number) for keyword in self.keywords if match in keyword.instead_of]
-        return next((number for _, number in sorted(ranked) if number in spelled), match)
+        ranked = sorted((word.instead_of[match], word.number) for word in self.keywords if match in word.instead_of)
+        return next((number for _, number in ranked if number in spelled), match)
 
     def _closed(self, seeds: Iterable[Thread], byte: int | None) -> tuple[tuple[Thread, ...], int]:
-        """The threads that read a byte, in order of preference, up to the first match; and that match."""
+        """The threads that read a byte, in order of preference, up to the first match; and that match.
+
+        A match that depends on what follows does not end the list: it leaves a ``PENDING`` thread. Behind one, other
+        matches do not count until it is decided.
+        """
         seen: set[Thread] = set()
         threads: list[Thread] = []
+        match, has_pending = NO_MATCH, False
         stack = list(seeds)[::-1]
         while stack:
             thread = stack.pop()
@@ -223,25 +242,33 @@ class _Determinizer:
                 continue
             seen.add(thread)
             number, conditions = thread
-            node = self.nodes[number]
+            node = self.nodes[number] if number != PENDING else None
             if isinstance(node, Step):
                 threads.append(thread)
-            elif isinstance(node, Split):
-                stack.extend((target, conditions) for target in reversed(node.targets))
-            elif isinstance(node, Behind):
-                if byte is None:
-                    raise _refused("look-behind at the start of a terminal, onto the text before it")
-                if node.mask >> byte & 1:
-                    stack.append((node.target, conditions))
-            elif isinstance(node, Ahead):
-                added = self._condition(node.is_negated, self._closed_set([node.body]))
-                if added is not None:
-                    stack.append((node.target, conditions | added))
-            elif conditions:
-                raise _refused("look-ahead beyond the end of a terminal")
+            elif isinstance(node, Matched) and not conditions:
+                return tuple(threads), match if has_pending else node.number
+            elif node is None or isinstance(node, Matched):
+                if has_pending:
+                    continue
+                has_pending = True
+                match = NO_MATCH if node is None else node.number
+                threads.append((PENDING, _undecided(conditions)))
             else:
-                return tuple(threads), node.number
-        return tuple(threads), NO_MATCH
+                stack.extend(self._behind_empty(node, conditions, byte))
+        return tuple(threads), match
+
+    def _behind_empty(self, node: Node, conditions: frozenset[Condition], byte: int | None) -> list[Thread]:
+        """The threads behind a node that reads nothing, the preferred one last."""
+        if isinstance(node, Split):
+            return [(target, conditions) for target in reversed(node.targets)]
+        if isinstance(node, Behind):
+            if byte is None:
+                raise _refused("look-behind at the start of a terminal, onto the text before it")
+            return [(node.target, conditions)] if node.mask >> byte & 1 else []
+        if isinstance(node, Ahead):
+            added = self._condition(node.is_negated, self._closed_set([node.body]))
+            return [] if added is None else [(node.target, conditions | added)]
+        raise TypeError(f"{node!r} reads a byte or has matched")
 
     def _condition(self, is_negated: bool, body: frozenset[int]) -> frozenset[Condition] | None:
         """The condition under way: empty once it is met, None once it has failed."""
@@ -280,15 +307,20 @@ class _Determinizer:
         return frozenset(number for number in seen if isinstance(self.nodes[number], Step | Matched))
 
 
+def _undecided(conditions: frozenset[Condition]) -> frozenset[Condition]:
+    """The conditions of a match, all of which must be negated: the end of the text meets those."""
+    if not all(is_negated for is_negated, _ in conditions):
+        raise _refused("positive look-ahead beyond the end of a terminal")
+    return conditions
+
+
 def _refused(construct: str) -> UnsupportedConstraint:
     return UnsupportedConstraint(
         f"a terminal uses {construct}, which cannot be enforced; rewrite it without that", construct=construct
     )
 
 
-def determinized(
-    nfa: ThreadNFA, starts: Sequence[int], keywords: Sequence[Keyword], limits: Limits
-) -> ScannerDFA:
+def determinized(nfa: ThreadNFA, starts: Sequence[int], keywords: Sequence[Keyword], limits: Limits) -> ScannerDFA:
     """The scanner that prefers earlier starts.
 
     Args:

@@ -1,12 +1,14 @@
 """A byte automaton lifted onto a vocabulary: compiled once, shared by every pass and thread.
 
-There is one kind of token automaton. Inference runs on a finite automaton; for a regular constraint that is the
-acceptor itself. For a grammar it is a relaxation of the acceptor, which accepts more, and ``exact`` holds the acceptor's
-own states on tokens: the finite messages guide a search over these (see ``inference.search``).
+There is one kind of token automaton. Inference runs on a finite automaton; for a regular constraint
+that is the acceptor itself. For a grammar it is a relaxation of the acceptor, which accepts more, and
+``exact`` holds the acceptor's own states on tokens: the finite messages guide a search over these (see
+``inference.search``).
 
-Alternatives that were weighed: unrolling the stack to a fixed depth is exact, but the number of stacks doubles per level of
-JSON; an inside algorithm over spans is exact too, but cubic in the canvas and quadratic in the states; a stack known
-by its top only costs what a regular constraint costs, and is exact wherever the model's text closes what it opens.
+Alternatives that were weighed: unrolling the stack to a fixed depth is exact, but the number of stacks
+doubles per level of JSON; an inside algorithm over spans is exact too, but cubic in the canvas and
+quadratic in the states; a stack known by its top only costs what a regular constraint costs, and is
+exact wherever the model's own text closes what it opens.
 """
 
 from __future__ import annotations
@@ -111,9 +113,7 @@ class TokenAutomaton:
         out_edges, in_edges, label_edges: the edges grouped by source, by target and by label.
     """
 
-    def __init__(
-        self, dfa: ByteDFA, vocabulary: Vocabulary, lifted: Lifted, exact: ExactStates | None = None
-    ) -> None:
+    def __init__(self, dfa: ByteDFA, vocabulary: Vocabulary, lifted: Lifted, exact: ExactStates | None = None) -> None:
         self.dfa = dfa
         self.exact = exact
         self.vocabulary = vocabulary

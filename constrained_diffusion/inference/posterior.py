@@ -22,8 +22,8 @@ from torch import Tensor
 
 from constrained_diffusion.errors import InfeasibleError, ModelError
 from constrained_diffusion.inference import chain
-from constrained_diffusion.inference.search import Chain, best_text, drawn_text
 from constrained_diffusion.inference.rows import ClassTable, Rows
+from constrained_diffusion.inference.search import Chain, best_text, drawn_text
 from constrained_diffusion.threads import in_parallel, run_all
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ class CanvasPosterior:
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """A joint draw from the posterior, int64 [L] or [B, L]; tail positions are drawn from the p_i.
 
-        For a grammar exact wherever the relaxation's own draws are often enough in the language; else the draw leans to what the
-        relaxation prefers, and is in the language all the same.
+        For a grammar exact wherever the relaxation's own draws are often enough in the language; else the draw
+        leans to what the relaxation prefers, and is in the language all the same.
         """
         place = generator.device if generator is not None else torch.device("cpu")
         shape = (len(self._pins), 3)
@@ -188,7 +188,8 @@ class CanvasPosterior:
     def log_prob(self, ids: Tensor) -> Tensor:
         """Log posterior probability of the text on a canvas of ids [L] or [B, L]; its tail does not count.
 
-        -inf if the text is not in the language; float64 [] or [B]. For a grammar a lower bound, as ``log_z`` is an upper.
+        -inf if the text is not in the language; float64 [] or [B]. For a grammar a lower bound, as
+        ``log_z`` is an upper one.
         """
         rows = self._checked_ids(ids)
         values = [self._text_log_prob(canvas, row) for canvas, row in zip(self._canvases, rows, strict=True)]
@@ -434,8 +435,8 @@ class _Canvas:
         enough = self.automaton.completion(self.request.state)
         if enough > available:
             raise InfeasibleError(
-                f"no text was found that fits the {max(available, 0)} tokens that are left; {enough} suffice to close what "
-                f"is open; allow more tokens, or relax the constraint"
+                f"no text was found that fits the {max(available, 0)} tokens that are left; {enough} suffice to close "
+                f"what is open; allow more tokens, or relax the constraint"
             )
         proof = "no text meets" if self.is_certified else "the search found no text that meets"
         raise InfeasibleError(

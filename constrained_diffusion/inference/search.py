@@ -1,12 +1,14 @@
 """Search over the exact states of a grammar, guided by the messages of its finite relaxation.
 
-The relaxation accepts every text of the grammar and some others, so its message at an exact state bounds from above
-what any continuation of that state weighs. Forward search keeps the exact states of greatest bound per position;
-paths that meet in one state are one, so this is Viterbi's recursion on the part of an infinite graph that matters. What was
-left out bounds what was missed: if no bound left out exceeds the text found, that text is the best.
+The relaxation accepts every text of the grammar and some others, so its message at an exact state
+bounds from above what any continuation of that state weighs. Forward search keeps the exact states of
+greatest bound per position; paths that meet in one state are one, so this is Viterbi's recursion on the
+part of an infinite graph that matters. What was left out bounds what was missed: if no bound left out
+exceeds the text found, that text is the best.
 
-A state may be kept only if some way to complete it is known to fit what is left, or if it may end in time for
-all that is known; at least one state of the first kind is kept, so that without pins the search cannot be stranded.
+A state is kept if some way to complete it is known to fit what is left, or if it may end in time for all
+that is known; at least one state of the first kind is kept, so that without pins and forbidden tokens the
+search cannot be stranded.
 """
 
 from dataclasses import dataclass, field
@@ -206,7 +208,8 @@ def drawn_text(chain: Chain, best: list[int], rng: np.random.Generator) -> list[
 
 
 def _accepted_draw(chain: Chain, rng: np.random.Generator) -> list[int] | None:
-    state, drawn = chain.start, []
+    state = chain.start
+    drawn: list[int] = []
     for position in range(chain.length):
         if state == TAIL:
             return drawn

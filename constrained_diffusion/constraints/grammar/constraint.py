@@ -79,7 +79,8 @@ def grammar(lark_source_or_path: str | Path, *, start: str = "start") -> LarkGra
     """
     if not isinstance(lark_source_or_path, str | Path):
         raise InvalidConstraint(
-            f"met {type(lark_source_or_path).__name__}: {lark_source_or_path!r:.60}, expected a grammar, a path or a name"
+            f"met {type(lark_source_or_path).__name__} {lark_source_or_path!r:.60}; expected a grammar, a path or a "
+            f"name of the library"
         )
     if not isinstance(start, str) or not start:
         raise InvalidConstraint(f"start is {start!r}; expected the name of a rule")
@@ -103,7 +104,7 @@ def _found(wanted: str | Path) -> Source:
             return _read(candidate)
     raise InvalidConstraint(
         f"met {str(wanted)!r}, which is neither a file nor one of the library: {', '.join(library_names())}; a grammar "
-        f"given as text needs at least one rule, as in 'start: \"yes\" | \"no\"'"
+        f'given as text needs at least one rule, as in \'start: "yes" | "no"\''
     )
 
 

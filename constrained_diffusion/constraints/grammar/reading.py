@@ -75,25 +75,31 @@ class Source:
         line, column = getattr(error, "line", None), getattr(error, "column", None)
         if isinstance(line, int) and isinstance(column, int) and line > 0:
             return line, max(column, 1)
-        for name in re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"[`'\"(]([^`'\")]+)|: (\w+)", message) and [message])):
-            found = re.search(rf"(?m)^[?!]?{re.escape(name)}\b|(?<![\w])\b{re.escape(name)}\b(?![\w])", self.text)
-            if found and len(name) > 1 and name not in _COMMON_WORDS:
-                return self.text.count("\n", 0, found.start()) + 1, found.start() - self.text.rfind("\n", 0, found.start())
+        quoted = re.findall(r"['`\"](\w+)", message)
+        for name in (*quoted, *re.findall(r"[A-Za-z_]\w+", message)):
+            found = None if name in _WORDS else re.search(rf"\b{name}\b", self.text)
+            if found:
+                line_start = self.text.rfind("\n", 0, found.start())
+                return self.text.count("\n", 0, found.start()) + 1, found.start() - line_start
         return None
 
 
-_COMMON_WORDS: Final = frozenset(
-    "rule rules terminal terminals used but not defined using an undefined in is the to was were more than once "
-    "expansion empty of for grammar start Rule Rules Terminal Terminals".split()
+_WORDS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "Rule Rules rule rules Terminal Terminals terminal terminals used but not defined using an undefined in is "
+        "the to were was more than once expansion empty of for grammar start import from",
+    )
 )
+"""What Lark's messages say about a name, and is none itself."""
 
 
 def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
     """The tables of a grammar.
 
     Raises:
-        InvalidConstraint, UnsupportedConstraint: as ``Source.lark`` does, and for terminals that are declared only or are
-            no regular expressions.
+        InvalidConstraint, UnsupportedConstraint: as ``Source.lark`` does, and for terminals that are declared only
+            or are no regular expressions.
         LimitExceeded: a scanner would grow beyond ``limits``.
     """
     lark = source.lark(start)
@@ -137,7 +143,7 @@ def _check_terminals(lark: Lark, numbers: Mapping[str, int]) -> None:
 def _analysis(lark: Lark) -> LALR_Analyzer:
     """Lark's LALR(1) analysis, with item sets for states."""
     analysis = LALR_Analyzer(lark.parser.parser_conf, debug=True)
-    analysis.compute_lalr()
+    analysis.compute_lalr()  # type: ignore[no-untyped-call]
     return analysis
 
 

@@ -7,7 +7,7 @@ The lexers are Lark's own objects, so their order and their exceptions are Lark'
 
 import re
 from collections.abc import Callable, Mapping
-from re import _constants, _parser  # type: ignore[attr-defined]
+from re import _constants, _parser
 from typing import Any, final
 
 from lark.lexer import BasicLexer, TerminalDef, UnlessCallback
@@ -148,5 +148,3 @@ class _PatternNodes:
         if isinstance(expression, Bytes):
             return expression.mask
         raise self.characters.refused("look-behind onto characters that are not ASCII")
-
-
