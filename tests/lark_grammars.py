@@ -78,7 +78,8 @@ GRAMMARS = {
     ),
 }
 GRAMMARS["look ahead behind the match"] = Sampled(
-    'start: (WORD | NUMBER | "." | "if")+\nWORD: /if(?!\\w)|[a-z]+!/\nNUMBER: /[0-9](?!\\.[0-9])|[0-9]\\.[0-9]/\n%ignore " "',
+    'start: (WORD | NUMBER | "." | "if")+\n'
+    'WORD: /if(?!\\w)|[a-z]+!/\nNUMBER: /[0-9](?!\\.[0-9])|[0-9]\\.[0-9]/\n%ignore " "',
     ("if 1", "1.5", "1.", "ifx!", "1 .5", "12.5.if", "if!"),
     "ifx!1.5 ",
 )

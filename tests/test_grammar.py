@@ -112,7 +112,7 @@ def test_sources_names_and_files(tmp_path):
         ("start: a", "malformed grammar, 1:8: .*\n  start: a\n         \\^"),
         ('start: "a\nb: "c"', r"malformed grammar, 1:8"),
         ("start: A\nA: /(/", "cannot be read|malformed"),
-        ("start: A\n%import common.NOPE -> A", "NOPE"),
+        ("start: A\n%import common.NOPE -> A", "1:8: Rule 'A' used but not defined"),
         ("no_such_grammar", "neither a file nor one of the library: arithmetic, json"),
         ("start: A\nA: /a*/", "zero-width"),
     ],

@@ -168,7 +168,7 @@ class PushdownAutomaton(ByteAutomaton):
     Attributes:
         grammar: its grammar.
         windows: what its stacks are known by.
-        side: the automaton that must accept too; not that of the empty language.
+        side: the automaton that must accept too.
     """
 
     def __init__(self, grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits = Limits()) -> None:
@@ -183,7 +183,8 @@ class PushdownAutomaton(ByteAutomaton):
         bottom = self.call(kernels.push, DEAD, grammar.start)
         # The first configuration is the tail; it only takes the number.
         self.call(kernels.intern_tail)
-        self._start = DEAD if grammar.shortest >= FAR else int(self.call(kernels.fresh, bottom, 0))
+        is_empty = grammar.shortest >= FAR or side.is_empty
+        self._start = DEAD if is_empty else int(self.call(kernels.fresh, bottom, 0))
 
     @property
     def start(self) -> int:
@@ -268,6 +269,7 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         successor[state, sorted(others)] = np.arange(len(others))
     items = [item for part in grammar.items for item in part]
     columns = np.array(items, np.int32).reshape(-1, 3)
+    side_table = side.table[:, side.byte_class]
     return Tables(
         action=grammar.action,
         goto=grammar.goto,
@@ -288,6 +290,6 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         item_rest=np.ascontiguousarray(columns[:, 2]),
         successor=successor,
         window_push=windows.push,
-        side=np.ascontiguousarray(side.table[:, side.byte_class]),
+        side=np.ascontiguousarray(side_table),
         side_accepting=side.accepting,
     )

@@ -57,6 +57,8 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
     Raises:
         LimitExceeded: it would grow beyond ``limits``.
     """
+    if side.is_empty:
+        return Relaxation(ex.EMPTY_DFA, np.zeros(len(windows.known), np.int64), np.empty((0, 0), np.int32))
     builder = _Builder(grammar, windows, limits)
     entries = builder.build()
     digits, side_digits = _width(len(entries)), _width(side.num_states)

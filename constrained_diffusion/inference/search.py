@@ -93,6 +93,8 @@ class _Level:
 
 def best_text(chain: Chain) -> Found:
     """The best text that is found, and whether it is proved to be the best."""
+    if chain.start == TAIL:
+        return Found([], True)
     found = Found(None, False)
     best_score = -np.inf
     for width in (*_WIDTHS, *_RESCUE_WIDTHS):

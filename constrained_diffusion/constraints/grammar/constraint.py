@@ -1,13 +1,13 @@
 """The constraint made from a Lark grammar, and where its text is found."""
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
 from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
-from constrained_diffusion.constraints.base import Constraint
+from constrained_diffusion.constraints.base import RecursiveConstraint, RegularConstraint
 from constrained_diffusion.constraints.grammar.reading import Source, read_grammar
 from constrained_diffusion.errors import InvalidConstraint
 from constrained_diffusion.limits import Limits
@@ -22,25 +22,36 @@ _LIBRARIES: Final = (_PACKAGE / "grammars", _PACKAGE.parent / "grammars")
 
 
 @final
-class LarkGrammar(Constraint):
-    """The texts that Lark parses with a grammar and its LALR parser."""
+class LarkGrammar(RecursiveConstraint):
+    """The texts that Lark parses with a grammar and its LALR parser, and that meet regular constraints besides."""
 
-    def __init__(self, source: Source, start: str) -> None:
+    def __init__(self, source: Source, start: str, others: tuple[RegularConstraint, ...] = ()) -> None:
         self.source = source
         self.start = start
+        self.others = others
+        self.warnings = tuple(dict.fromkeys(warning for other in others for warning in other.warnings))
         # Errors of the grammar are raised where it is written, not where it is used.
-        self._grammar  # noqa: B018
-
-    @cached_property
-    def _grammar(self) -> Grammar:
-        return read_grammar(self.source, self.start, Limits())
+        self._grammar = _read_grammar(source, start)
 
     def automaton(self, limits: Limits = Limits()) -> PushdownAutomaton:
-        return PushdownAutomaton(self._grammar, best_windows(self._grammar), any_bytes(), limits)
+        side = any_bytes()
+        if self.others:
+            expressions = tuple(other.expression for other in self.others)
+            side = ex.compile_expression(ex.Intersection(expressions), limits)
+        return PushdownAutomaton(self._grammar, best_windows(self._grammar, side.num_states), side, limits)
+
+    def intersected(self, other: RegularConstraint) -> "LarkGrammar":
+        return LarkGrammar(self.source, self.start, (*self.others, other))
 
     def __repr__(self) -> str:
         name = self.source.path.stem if self.source.path is not None else self.source.text.strip()[:40]
-        return f"grammar({name!r})"
+        parts = [f"grammar({name!r})", *(repr(other) for other in self.others)]
+        return parts[0] if len(parts) == 1 else f"({' & '.join(parts)})"
+
+
+@lru_cache(maxsize=64)
+def _read_grammar(source: Source, start: str) -> Grammar:
+    return read_grammar(source, start, Limits())
 
 
 @lru_cache(maxsize=1)
@@ -49,12 +60,12 @@ def any_bytes() -> ByteDFA:
     return ex.compile_expression(ex.Repetition(ex.Bytes((1 << 256) - 1)), Limits())
 
 
-def best_windows(grammar: Grammar) -> Windows:
-    """The largest windows of the stack that stay within bounds."""
+def best_windows(grammar: Grammar, side_states: int = 1) -> Windows:
+    """The largest windows of the stack that stay within bounds, given the states of the automaton beside it."""
     windows = Windows.of(grammar, 1)
     for size in range(2, _LARGEST_WINDOW + 1):
         larger = Windows.of(grammar, size)
-        if larger.scanner_states(grammar) > _MOST_SCANNER_STATES:
+        if larger.scanner_states(grammar) * side_states > _MOST_SCANNER_STATES:
             break
         windows = larger
     return windows
@@ -62,6 +73,8 @@ def best_windows(grammar: Grammar) -> Windows:
 
 def grammar(lark_source_or_path: str | Path, *, start: str = "start") -> LarkGrammar:
     """The texts that parse with ``Lark(grammar, parser="lalr").parse``.
+
+    With ``&`` a regular constraint can narrow it down. Other combinations are refused by name.
 
     Args:
         lark_source_or_path: a grammar in Lark's language, a path to a file of one, or the name of one in the
