@@ -20,6 +20,7 @@ from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.constraints.base import Constraint
 from constrained_diffusion.constraints.choice import choice, literal, special
 from constrained_diffusion.constraints.free_text import tagged, text
+from constrained_diffusion.constraints.grammar import grammar
 from constrained_diffusion.constraints.json_schema import json_schema
 from constrained_diffusion.constraints.regex import regex
 from constrained_diffusion.constraints.template import template
@@ -105,6 +106,7 @@ __all__ = [
     "choice",
     "compile",
     "errors",
+    "grammar",
     "json_schema",
     "literal",
     "load",

@@ -29,6 +29,8 @@ class Limits:
     """Elementary steps of one subset construction or product."""
     max_edges: int = 20_000_000
     """Pairs of a state and a token class in the token automaton."""
+    max_configurations: int = 4_000_000
+    """Stacks and states of a recursive constraint that are kept."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -46,6 +46,7 @@ PUBLIC = [
     "choice",
     "compile",
     "errors",
+    "grammar",
     "json_schema",
     "literal",
     "load",

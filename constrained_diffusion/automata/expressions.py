@@ -342,6 +342,11 @@ def compile_expression(
     nfa = NFA(limits, Meter(limits) if meter is None else meter)
     start, accept = nfa.new_state(), nfa.new_state()
     expression.add_to(nfa, start, accept)
+    return compile_nfa(nfa, start, accept, minimized_up_to=minimized_up_to)
+
+
+def compile_nfa(nfa: NFA, start: int, accept: int, *, minimized_up_to: int | None = None) -> ByteDFA:
+    """The minimal automaton of the texts that lead from ``start`` to ``accept``; as ``compile_expression``."""
     nfa.meter.count(_LIST_COST * len(nfa.sources))
     table, byte_class, accepting = _determinized(nfa, start, accept)
     nfa.meter.count(table.size)

@@ -1,4 +1,15 @@
-"""A byte automaton lifted onto a vocabulary: compiled once, shared by every pass and thread."""
+"""A byte automaton lifted onto a vocabulary: compiled once, shared by every pass and thread.
+
+There is one kind of token automaton. Inference runs on a finite automaton; for a regular constraint
+that is the acceptor itself. For a grammar it is a relaxation of the acceptor, which accepts more, and
+``exact`` holds the acceptor's own states on tokens: the finite messages guide a search over these (see
+``inference.search``).
+
+Alternatives that were weighed: unrolling the stack to a fixed depth is exact, but the number of stacks
+doubles per level of JSON; an inside algorithm over spans is exact too, but cubic in the canvas and
+quadratic in the states; a stack known by its top only costs what a regular constraint costs, and is
+exact wherever the model's own text closes what it opens.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +28,9 @@ from constrained_diffusion.automata.classes import DEAD_CLASS
 from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
 from constrained_diffusion.automata.marks import shown
+from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
+from constrained_diffusion.automata.pushdown_tokens import ExactStates, refined
+from constrained_diffusion.automata.relaxation import relax
 from constrained_diffusion.automata.storage import read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.checking import instance_of, real_number, whole_number
@@ -41,7 +55,7 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
     Raises:
         InfeasibleError: the constraint allows no text, or the vocabulary cannot spell any.
         LimitExceeded: the automaton would grow beyond ``limits``.
-        UnsupportedConstraint: the constraint is not regular.
+        UnsupportedConstraint: the constraint compiles to an automaton of another kind.
     """
     instance_of(vocabulary, Vocabulary, "vocabulary", ModelError)
     if not hasattr(constraint, "automaton"):
@@ -50,36 +64,60 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
             f"cd.literal, cd.json_schema, ..."
         )
     automaton = constraint.automaton(limits)
+    if isinstance(automaton, PushdownAutomaton):
+        return _compiled_grammar(constraint, automaton, vocabulary, limits)
     if not isinstance(automaton, ByteDFA):
         raise UnsupportedConstraint(
-            f"{constraint!r} does not compile to a finite automaton", construct=type(constraint).__name__
+            f"{constraint!r} compiles to {type(automaton).__name__}; expected a finite or a pushdown automaton",
+            construct=type(constraint).__name__,
         )
-    if automaton.is_empty:
+    return TokenAutomaton(automaton, vocabulary, _lifted(constraint, automaton, vocabulary, limits))
+
+
+def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits: Limits) -> Lifted:
+    if dfa.is_empty:
         raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
-    lifted = lift(automaton, vocabulary, lexicon_of(vocabulary), limits)
-    if lifted.distance[automaton.start] >= UNREACHABLE:
+    lifted = lift(dfa, vocabulary, lexicon_of(vocabulary), limits)
+    if lifted.distance[dfa.start] >= UNREACHABLE:
         raise InfeasibleError(
             f"the vocabulary of {len(vocabulary)} tokens cannot spell any text of {constraint!r}; "
-            f"shortest is {shown(automaton.shortest_text())[:60]!r}"
+            f"shortest is {shown(dfa.shortest_text())[:60]!r}"
         )
-    return TokenAutomaton(automaton, vocabulary, lifted)
+    return lifted
+
+
+def _compiled_grammar(
+    constraint: Constraint, automaton: PushdownAutomaton, vocabulary: Vocabulary, limits: Limits
+) -> TokenAutomaton:
+    relaxation = relax(automaton.grammar, automaton.windows, automaton.side, limits)
+    lifted = _lifted(constraint, relaxation.dfa, vocabulary, limits)
+    lifted = refined(lifted, automaton, vocabulary)
+    exact = ExactStates(automaton, relaxation, lifted, vocabulary)
+    if automaton.start == DEAD or exact.completion(automaton.start) >= UNREACHABLE:
+        raise InfeasibleError(
+            f"no text of {constraint!r} was found that the vocabulary of {len(vocabulary)} tokens can spell"
+        )
+    return TokenAutomaton(relaxation.dfa, vocabulary, lifted, exact)
 
 
 @final
 class TokenAutomaton:
     """An acceptor of token strings. Immutable; made by ``cd.compile``.
 
-    A state is an integer: a state of the byte automaton, or ``tail`` behind the end token.
+    A state is an integer: a state of the byte automaton, or ``tail`` behind the end token. The states of a grammar are
+    numbered as they are met and mean something to this object only.
 
     Attributes:
-        dfa: the automaton over bytes.
+        dfa: the finite automaton over bytes on which inference runs.
+        exact: the states of a grammar, whose relaxation ``dfa`` is; None where ``dfa`` is the acceptor itself.
         vocabulary: the vocabulary it was compiled for.
         lifted: its token classes and edges.
         out_edges, in_edges, label_edges: the edges grouped by source, by target and by label.
     """
 
-    def __init__(self, dfa: ByteDFA, vocabulary: Vocabulary, lifted: Lifted) -> None:
+    def __init__(self, dfa: ByteDFA, vocabulary: Vocabulary, lifted: Lifted, exact: ExactStates | None = None) -> None:
         self.dfa = dfa
+        self.exact = exact
         self.vocabulary = vocabulary
         self.lifted = lifted
         self.out_edges = lifted.edges()
@@ -97,16 +135,16 @@ class TokenAutomaton:
     @property
     def start(self) -> int:
         """The state before the first token."""
-        return self.dfa.start
+        return self.dfa.start if self.exact is None else self.exact.automaton.start
 
     @property
     def tail(self) -> int:
         """The state behind the end token, where everything may follow."""
-        return self.dfa.num_states
+        return self.dfa.num_states if self.exact is None else TAIL
 
     @property
     def num_states(self) -> int:
-        """States of the byte automaton."""
+        """States of the finite automaton."""
         return self.dfa.num_states
 
     @property
@@ -121,17 +159,31 @@ class TokenAutomaton:
 
     @property
     def min_tokens(self) -> int:
-        """Tokens of the shortest text, its end token included."""
-        return int(self.lifted.distance[self.start])
+        """Tokens of the shortest text, its end token included; for a grammar no text has fewer."""
+        return int(self.lifted.distance[self.dfa.start])
+
+    def relaxed(self, state: int) -> int:
+        """The state of the finite automaton that stands for a state: for a regular constraint itself."""
+        return state if self.exact is None else self.exact.relaxed(state)
+
+    def accepts(self, state: int) -> bool:
+        """Whether the end token may come in this state."""
+        return self.dfa.accepts(state) if self.exact is None else self.exact.automaton.accepts(state)
+
+    def completion(self, state: int) -> int:
+        """Tokens that suffice to complete the text, end token included; for a regular constraint no fewer do."""
+        return int(self.lifted.distance[state]) if self.exact is None else self.exact.completion(state)
 
     def step(self, state: int, token: int) -> int:
         """The state after one more token, or ``DEAD`` (-1)."""
         if state == self.tail:
             return self.tail
         if token in self.vocabulary.end_ids:
-            return self.tail if state != DEAD and self.dfa.accepts(state) else DEAD
+            return self.tail if state != DEAD and self.accepts(state) else DEAD
         spelling = self.vocabulary.spellings[token] if 0 <= token < len(self.vocabulary) else None
-        return DEAD if spelling is None or state == DEAD else self.dfa.run(spelling, state)
+        if spelling is None or state == DEAD:
+            return DEAD
+        return self.dfa.run(spelling, state) if self.exact is None else self.exact.step(state, spelling)
 
     def advance(self, state: int | None, ids: Iterable[int] | Tensor) -> int:
         """The state after the ids, read from ``state`` (None is the start); behind an end token it is ``tail``.
@@ -208,7 +260,15 @@ class TokenAutomaton:
         return CanvasPosterior(self, rows, requests, length, is_batch)
 
     def save(self, path: str | Path) -> None:
-        """Writes the automaton to a file (npz), whole or not at all. The vocabulary is not part of it."""
+        """Writes the automaton to a file (npz), whole or not at all. The vocabulary is not part of it.
+
+        Raises:
+            UnsupportedConstraint: it is that of a grammar.
+        """
+        if self.exact is not None:
+            raise UnsupportedConstraint(
+                "the automaton of a grammar cannot be saved; save the grammar and compile it again", construct="grammar"
+            )
         own = {name: getattr(self.dfa, name) for name in _DFA_ARRAYS}
         header = {"format": np.array(_FORMAT), "vocabulary": np.array(self.vocabulary.fingerprint)}
         write_arrays(Path(path), {**header, **own, **self.lifted.arrays()})
@@ -234,7 +294,10 @@ class TokenAutomaton:
         return cls(dfa, vocabulary, lifted)
 
     def _earliest(self, state: int) -> NDArray[np.int32]:
-        """The least number of tokens from ``state`` to each state, int32 [N + 1]."""
+        """The least number of tokens from ``state`` to each state, int32 [N + 1]; for a grammar a lower bound."""
+        if self.exact is not None:
+            # What is known of a stack comes back with a bracket that closes: a search can enter any state.
+            return np.zeros(len(self.lifted.distance), np.int32)
         return np.asarray(chain.earliest_positions(self.lifted.edge_begin, self.lifted.edge_target, state))
 
     def _classes_of_width(self, width: int) -> TokenClasses:
@@ -247,7 +310,8 @@ class TokenAutomaton:
         return TokenClasses.of(np.concatenate([self.lifted.class_of_token, beyond]), self.num_classes)
 
     def _checked_state(self, state: int) -> int:
-        return whole_number(state, "state", ModelError, least=0, most=self.tail)
+        most = self.tail if self.exact is None else self.exact.automaton.num_states - 1
+        return whole_number(state, "state", ModelError, least=0, most=most)
 
     def _checked_pins(self, pins: Tensor | None, shape: torch.Size, width: int) -> NDArray[np.int64]:
         if pins is None:

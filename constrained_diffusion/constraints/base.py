@@ -153,6 +153,14 @@ class RegularConstraint(Constraint):
         return ex.compile_expression(self.expression, limits)
 
 
+class RecursiveConstraint(Constraint):
+    """A constraint whose language is context-free: it compiles to a pushdown automaton."""
+
+    @abstractmethod
+    def intersected(self, other: RegularConstraint) -> "RecursiveConstraint":
+        """The texts of this language that are also in a regular one."""
+
+
 @final
 class Combined(RegularConstraint):
     """The result of the algebra."""
@@ -258,9 +266,31 @@ def _all_of(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[Re
     return [(operand, 0, len(text)) for operand in operands]
 
 
+def _combined_with_recursive(
+    symbol: str, recursive: "list[RecursiveConstraint]", operands: "tuple[Constraint | str, ...]"
+) -> Constraint:
+    """A grammar combined with regular constraints.
+
+    Raises:
+        UnsupportedConstraint: the result cannot be enforced, such as the intersection of two grammars.
+    """
+    if symbol == "&" and len(recursive) == 1:
+        others = [coerced(operand) for operand in operands if operand is not recursive[0]]
+        return recursive[0].intersected(others[0])
+    names = f" {symbol} ".join(repr(operand) for operand in operands)
+    raise UnsupportedConstraint(
+        f"{names}: {recursive[0]!r} is not regular, and can only be combined by & with a regular constraint; write the "
+        f"other parts into the grammar",
+        construct=f"{type(recursive[0]).__name__} {symbol}",
+    )
+
+
 def _combined(
     symbol: str, build: Callable[..., ex.Expression], *operands: "Constraint | str", place: Places = _nowhere
-) -> Combined:
+) -> Constraint:
+    recursive = [operand for operand in operands if isinstance(operand, RecursiveConstraint)]
+    if recursive:
+        return _combined_with_recursive(symbol, recursive, operands)
     parts = [coerced(operand) for operand in operands]
     names = [repr(part) for part in parts]
     description = f"({f' {symbol} '.join(names)})" if len(names) > 1 else f"{names[0]}.{symbol}"

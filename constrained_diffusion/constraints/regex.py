@@ -89,7 +89,7 @@ def pattern_expression(pattern: str, *, dialect: Dialect, search: bool) -> ex.Ex
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             tree = _parser.parse(rewritten)
-        translator = _Translator(pattern, classes, dialect)
+        translator = Translator(pattern, classes, dialect)
         body = translator.sequence(tree, tree.state.flags, is_last=True)
     except (re.error, OverflowError) as error:
         raise InvalidConstraint(f"malformed pattern {pattern!r}: {error}") from error
@@ -303,7 +303,7 @@ def _escaped_code_point(point: int) -> str:
 # --- from syntax tree to expression --------------------------------------------------------------
 
 
-class _Translator:
+class Translator:
     """Turns the nodes of Python's regex parser into expressions, one method per kind of node."""
 
     def __init__(self, pattern: str, classes: dict[int, CodePoints], dialect: Dialect) -> None:

@@ -3,6 +3,10 @@
 The model gives independent distributions p_i, one per position. The posterior is
 P(x) proportional to prod_i p_i(x_i) over the token strings x whose text is in the language.
 "Exact" means exact for this factorised prediction, not for the model's trajectory.
+
+For a grammar the recursions run on its finite relaxation, which accepts more: log Z is an upper bound, and marginals,
+entropies and predictions are those of the relaxation. The best text and samples are always texts of the
+grammar itself, found by a search that the recursions guide.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
@@ -20,10 +24,11 @@ from torch import Tensor
 
 from constrained_diffusion.automata.classes import END_CLASS
 from constrained_diffusion.checking import whole_number
-from constrained_diffusion.errors import InfeasibleError, ModelError
+from constrained_diffusion.errors import InfeasibleError, ModelError, UnsupportedConstraint
 from constrained_diffusion.inference import chain
 from constrained_diffusion.inference.kbest import Step, best_texts
 from constrained_diffusion.inference.rows import ClassTable, Rows
+from constrained_diffusion.inference.search import Chain, best_text, drawn_text
 from constrained_diffusion.threads import in_parallel, run_all
 
 if TYPE_CHECKING:
@@ -85,11 +90,21 @@ class CanvasPosterior:
 
     @property
     def log_z(self) -> Tensor:
-        """Log of the probability that independent draws from the p_i are a valid canvas; float64 [] or [B], in nats."""
+        """Log of the probability that independent draws from the p_i are a valid canvas; float64 [] or [B], in nats.
+
+        For a grammar an upper bound.
+        """
         return self._shaped([canvas.log_z for canvas in self._canvases])[..., 0]
+
+    @property
+    def certified(self) -> Tensor:
+        """Whether ``map`` is proved to be the most probable text; bool [] or [B]. Always so for regular constraints."""
+        return self._shaped([canvas.is_certified for canvas in self._canvases])[..., 0]
 
     def map(self) -> Tensor:
         """The most probable text, int64 [L] or [B, L]: behind its end token only padding.
+
+        For a grammar the best that is found; ``certified`` tells whether it is proved to be the best.
 
         Ties go to the first edge of the automaton and the least token id.
         """
@@ -103,8 +118,13 @@ class CanvasPosterior:
         Returns:
             Ids, int64 [k, L] or [B, k, L], and their log probabilities, float64 [k] or [B, k]; where there are fewer
             texts, the log probability is -inf.
+
+        Raises:
+            UnsupportedConstraint: the constraint is a grammar.
         """
         whole_number(k, "k", ModelError, least=1)
+        if self._automaton.exact is not None:
+            raise UnsupportedConstraint("the k best texts of a grammar cannot be listed yet", construct="kbest")
         ids = np.full((len(self._canvases), k, self._length), self._automaton.vocabulary.filler_id, np.int64)
         log_prob = np.full((len(self._canvases), k), -np.inf)
         for row, canvas in enumerate(self._canvases):
@@ -134,7 +154,11 @@ class CanvasPosterior:
         return sorted(found, key=lambda step: -step[0])[:k]
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """A joint draw from the posterior, int64 [L] or [B, L]; tail positions are drawn from the p_i."""
+        """A joint draw from the posterior, int64 [L] or [B, L]; tail positions are drawn from the p_i.
+
+        For a grammar exact wherever the relaxation's own draws are often enough in the language; else the draw
+        leans to what the relaxation prefers, and is in the language all the same.
+        """
         place = generator.device if generator is not None else torch.device("cpu")
         shape = (len(self._pins), 3)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=place).cpu().numpy()
@@ -218,7 +242,8 @@ class CanvasPosterior:
     def log_prob(self, ids: Tensor) -> Tensor:
         """Log posterior probability of the text on a canvas of ids [L] or [B, L]; its tail does not count.
 
-        -inf if the text is not in the language; float64 [] or [B].
+        -inf if the text is not in the language; float64 [] or [B]. For a grammar a lower bound, as
+        ``log_z`` is an upper one.
         """
         rows = self._checked_ids(ids)
         values = [self._text_log_prob(canvas, row) for canvas, row in zip(self._canvases, rows, strict=True)]
@@ -262,6 +287,12 @@ class Messages:
         """The logarithm of the whole weight from a state at the first position."""
         return float(chain.log_of(self.mantissa[0, state], self.exponent[0, state]))
 
+    @cached_property
+    def logs(self) -> NDArray[np.float64]:
+        """The messages as logarithms, [L + 1, N + 1]."""
+        with np.errstate(divide="ignore"):
+            return np.where(self.mantissa > 0.0, np.log(self.mantissa) + self.exponent * np.log(2.0), -np.inf)
+
 
 class _Canvas:
     """The chain of one canvas.
@@ -276,12 +307,14 @@ class _Canvas:
     """Log of the greatest weight from each position and state to the end, [L + 1, N + 1]."""
     map_classes: NDArray[np.int32]
     """The class at each position of the best text, -1 in the tail; int32 [L]."""
+    is_certified: bool
 
     def __init__(
         self, automaton: TokenAutomaton, table: ClassTable, request: CanvasRequest, offset: int, length: int
     ) -> None:
         self.automaton = automaton
         self.request = request
+        self.start = automaton.relaxed(request.state)
         self.offset = offset
         self.length = length
         part = slice(offset, offset + length)
@@ -299,9 +332,9 @@ class _Canvas:
             edges.source if is_forward else edges.target,
             edges.label,
             self.automaton.lifted.distance,
-            self.automaton.earliest(self.request.state),
+            self.automaton.earliest(self.start),
             self.request.budget,
-            self.request.state,
+            self.start,
             is_forward,
         )
         return Messages(mantissa, exponent)
@@ -316,10 +349,15 @@ class _Canvas:
                 lifted.edge_target,
                 lifted.edge_label,
                 lifted.distance,
-                self.automaton.earliest(self.request.state),
+                self.automaton.earliest(self.start),
                 self.request.budget,
             )
         )
+
+    def chain(self, weight: NDArray[np.float64], bound: NDArray[np.float64]) -> Chain | None:
+        """What a search over the exact states of a grammar needs; None for a regular constraint."""
+        exact = self.automaton.exact
+        return None if exact is None else Chain(exact, weight, bound, self.request.state, self.request.budget)
 
     def infer_back(self) -> None:
         self.back = self.messages(self.automaton.out_edges, is_forward=False)
@@ -331,10 +369,18 @@ class _Canvas:
         labels = self.label_weights(self.log_max, chain.MAX)
         self.best_back = self.best_messages(labels)
         self.map_classes = np.full(self.length, -1, np.int32)
-        if self.best_back[0, self.request.state] > -np.inf:
+        self.is_certified, self.is_found = True, True
+        if self.best_back[0, self.start] == -np.inf:
+            return
+        exact = self.chain(self.log_max, self.best_back)
+        if exact is None:
             self.map_classes = np.asarray(
-                chain.best_path(labels, self.log_max, *self._graph, self.request.state, self.best_back), np.int32
+                chain.best_path(labels, self.log_max, *self._graph, self.start, self.best_back), np.int32
             )
+            return
+        found = best_text(exact)
+        self.is_certified, self.is_found = found.is_best, found.classes is not None
+        self.map_classes[: len(found.classes or ())] = found.classes or ()
 
     def ways(self, state: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The token classes that lead on from a state, and where each leads."""
@@ -352,7 +398,7 @@ class _Canvas:
 
     @property
     def log_z(self) -> float:
-        return self.back.log_at_start(self.request.state)
+        return self.back.log_at_start(self.start)
 
     @property
     def map_length(self) -> int:
@@ -369,11 +415,17 @@ class _Canvas:
     def sampled_classes(self, uniforms: NDArray[np.float64]) -> NDArray[np.int32]:
         part = uniforms[self.offset : self.offset + self.length, :2].copy()
         back = self.back
-        state = self.request.state
-        path = chain.sampled_path(
-            self.log_labels, self.log_sum, *self._graph, state, back.mantissa, back.exponent, part
-        )
-        return np.asarray(path, np.int32)
+        exact = self.chain(self.log_sum, back.logs) if self.automaton.exact is not None else None
+        if exact is None:
+            path = chain.sampled_path(
+                self.log_labels, self.log_sum, *self._graph, self.start, back.mantissa, back.exponent, part
+            )
+            return np.asarray(path, np.int32)
+        rng = np.random.default_rng(part.view(np.uint64).ravel())
+        drawn = np.full(self.length, -1, np.int32)
+        text = drawn_text(exact, self.map_classes[: self.map_length].tolist(), rng)
+        drawn[: len(text)] = text
+        return drawn
 
     def class_factor(self) -> NDArray[np.float64]:
         """What the constraint multiplies each class's weight by at each position, as logarithms [L, C]."""
@@ -411,7 +463,7 @@ class _Canvas:
                 return position + 1
             if state < 0:
                 return None
-        return self.length if self.automaton.lifted.distance[state] <= self.request.budget else None
+        return self.length if self.automaton.completion(state) <= self.request.budget else None
 
     def check_feasible(self) -> None:
         """
@@ -419,8 +471,9 @@ class _Canvas:
             InfeasibleError: no text can meet the request; the message says what is at fault.
         """
         if self.log_z > -np.inf:
+            self._check_found()
             return
-        needed = int(self.automaton.lifted.distance[self.request.state])
+        needed = int(self.automaton.lifted.distance[self.start])
         available = self.length + self.request.budget
         if needed > available:
             raise InfeasibleError(
@@ -430,12 +483,31 @@ class _Canvas:
         flat = np.where(self._allowed_by_pins(), 0.0, -np.inf)
         flat[: self.request.min_tokens, END_CLASS] = -np.inf
         labels = self.label_weights(flat, chain.LOG)
-        if self.best_messages(labels)[0, self.request.state] == -np.inf:
+        if self.best_messages(labels)[0, self.start] == -np.inf:
             raise InfeasibleError(self._pin_at_fault(flat))
         position = self._last_reached(self.log_sum)
         raise InfeasibleError(
             f"the logits exclude every valid text: at position {position} each token that could continue one has a "
             f"logit of -inf; give finite logits to the tokens the constraint needs"
+        )
+
+    def _check_found(self) -> None:
+        """
+        Raises:
+            InfeasibleError: the search over the exact states has found no text.
+        """
+        if self.is_found:
+            return
+        available = self.length + self.request.budget
+        enough = self.automaton.completion(self.request.state)
+        if enough > available:
+            raise InfeasibleError(
+                f"no text was found that fits the {max(available, 0)} tokens that are left; {enough} suffice to close "
+                f"what is open; allow more tokens, or relax the constraint"
+            )
+        proof = "no text meets" if self.is_certified else "the search found no text that meets"
+        raise InfeasibleError(
+            f"{proof} the grammar, the pins and the finite logits at once within {available} tokens; relax one of them"
         )
 
     def _allowed_by_pins(self) -> NDArray[np.bool_]:
@@ -449,7 +521,7 @@ class _Canvas:
         lifted = self.automaton.lifted
         labels = self.label_weights(class_weight, chain.LOG)
         reached = np.zeros(len(lifted.distance), bool)
-        reached[self.request.state] = True
+        reached[self.start] = True
         for position in range(self.length):
             following = np.zeros_like(reached)
             for state in np.flatnonzero(reached):

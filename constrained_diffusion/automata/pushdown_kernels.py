@@ -1,0 +1,478 @@
+"""Compiled kernels of the pushdown automaton: stacks and configurations as interned integers.
+
+A store only ever grows; where it is full, a kernel sets ``counts[FULL]`` and gives up with ``DEAD``, and
+the caller repeats the call on a larger store.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from constrained_diffusion.automata.kernels import mix
+
+DEAD = -1
+ERROR = -1
+"""No action of the parser. Actions >= 0 shift to that state, actions a <= -2 reduce by rule -2 - a."""
+STACKS, CONFIGS, FULL = 0, 1, 2
+"""Positions in ``counts``."""
+UNMATCHED = -2
+"""The last match of the scanner does not stand."""
+FAR = 2**30
+"""No way to the end is known."""
+_MOST_FALLBACKS = 32
+"""Lexing that must back up over more pending matches than these at once is not followed."""
+_MOST_REDUCTIONS = 100_000
+
+
+class Tables(NamedTuple):
+    """The grammar: Q parser states, T terminals (the last column of ``action`` is the end), S scanner states.
+
+    Attributes:
+        action: int32 [Q, T + 1].
+        goto: int32 [Q, NT], the parser state behind a nonterminal.
+        rule_length, rule_origin: int32 [R].
+        end_state: the parser state in which a text is complete.
+        ignored: bool [T].
+        scan_start: int32 [Q], where the scanner of each parser state begins.
+        scan: int32 [S, K], the next scanner state for each byte class; byte_class: uint8 [256].
+        match: int32 [S], the terminal that has matched when the state is reached, -1, or ``UNMATCHED``.
+        is_start, is_closed: bool [S], nothing has been read; nothing more can be read.
+        match_distance: int32 [S, T], bytes until the terminal can match, or ``FAR``.
+        item_begin: int64 [Q + 1]; item_origin, item_dot, item_rest: int32, the kernel items of each parser
+            state: the rule's origin (-1 for the root), the place of the dot, the least bytes behind it.
+        successor: int32 [Q, Q], the rank of a parser state among those that can stand on another, or -1.
+        window_push: int32 [W, Q], the window of a stack from that of the stack below and the symbol on top.
+        side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M].
+    """
+
+    action: NDArray[np.int32]
+    goto: NDArray[np.int32]
+    rule_length: NDArray[np.int32]
+    rule_origin: NDArray[np.int32]
+    end_state: int
+    ignored: NDArray[np.bool_]
+    scan_start: NDArray[np.int32]
+    scan: NDArray[np.int32]
+    byte_class: NDArray[np.uint8]
+    match: NDArray[np.int32]
+    is_start: NDArray[np.bool_]
+    is_closed: NDArray[np.bool_]
+    match_distance: NDArray[np.int32]
+    item_begin: NDArray[np.int64]
+    item_origin: NDArray[np.int32]
+    item_dot: NDArray[np.int32]
+    item_rest: NDArray[np.int32]
+    successor: NDArray[np.int32]
+    window_push: NDArray[np.int32]
+    side: NDArray[np.int32]
+    side_accepting: NDArray[np.bool_]
+
+
+class Store(NamedTuple):
+    """Interned stacks (linked lists) and configurations (stack, scanner state, fallback, side state).
+
+    The fallback of a configuration is the one that takes over when the terminal under way matches no
+    more: behind the last match, with the bytes since then read again.
+
+    Attributes:
+        symbol, below: int32 [stacks], the parser state on top and the rest, -1 at the bottom.
+        window: int32 [stacks], what is known of the top of the stack.
+        closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top.
+        stack, scanner, fallback, side: int32 [configs].
+        stack_slots, config_slots: int32 hash tables.
+        counts: int64 [3].
+    """
+
+    symbol: NDArray[np.int32]
+    below: NDArray[np.int32]
+    window: NDArray[np.int32]
+    closing: NDArray[np.int32]
+    stack: NDArray[np.int32]
+    scanner: NDArray[np.int32]
+    fallback: NDArray[np.int32]
+    side: NDArray[np.int32]
+    stack_slots: NDArray[np.int32]
+    config_slots: NDArray[np.int32]
+    counts: NDArray[np.int64]
+
+
+@njit(cache=True, nogil=True)
+def hash_slots(first, second, third, fourth, count, size):
+    """An open hash table over the first ``count`` entries."""
+    slots = np.full(size, -1, np.int32)
+    for i in range(count):
+        slot = _slot(first[i], second[i], third[i], fourth[i], size)
+        while slots[slot] >= 0:
+            slot = (slot + 1) & (size - 1)
+        slots[slot] = i
+    return slots
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _slot(first, second, third, fourth, size):
+    key = mix((np.uint64(first + 2) << np.uint64(32)) ^ np.uint64(second + 2))
+    key ^= (np.uint64(third + 2) << np.uint64(32)) ^ np.uint64(fourth + 2)
+    return np.int64(mix(key) & np.uint64(size - 1))
+
+
+@njit(cache=True, nogil=True)
+def push(tables, store, stack, symbol):
+    """The stack with one more symbol, or ``DEAD`` where the store is full; stack -1 is the empty one."""
+    size = len(store.stack_slots)
+    slot = _slot(symbol, stack, 0, 0, size)
+    while store.stack_slots[slot] >= 0:
+        found = store.stack_slots[slot]
+        if store.symbol[found] == symbol and store.below[found] == stack:
+            return found
+        slot = (slot + 1) & (size - 1)
+    new = store.counts[STACKS]
+    if new >= len(store.symbol):
+        store.counts[FULL] = 1
+        return DEAD
+    store.counts[STACKS] = new + 1
+    store.stack_slots[slot] = new
+    store.symbol[new] = symbol
+    store.below[new] = stack
+    store.window[new] = tables.window_push[store.window[stack], symbol] if stack >= 0 else 0
+    _measure(tables, store, new)
+    return new
+
+
+@njit(cache=True, nogil=True)
+def _measure(tables, store, stack):
+    """Fills ``closing`` of a new stack: shortest ways over the kernel items of its successors."""
+    top = store.symbol[stack]
+    row = store.closing[stack]
+    row[:] = FAR
+    changed = True
+    while changed:
+        changed = False
+        for symbol in range(len(tables.scan_start)):
+            rank = tables.successor[top, symbol]
+            if rank < 0:
+                continue
+            best = row[rank]
+            for i in range(tables.item_begin[symbol], tables.item_begin[symbol + 1]):
+                best = min(best, _behind_item(tables, store, stack, i))
+            if best < row[rank]:
+                row[rank] = best
+                changed = True
+
+
+@njit(cache=True, nogil=True)
+def _behind_item(tables, store, stack, item):
+    """The least bytes that complete an item on top of ``stack`` and close what is left."""
+    rest = tables.item_rest[item]
+    origin = tables.item_origin[item]
+    if origin < 0 or rest >= FAR:
+        return rest
+    for _ in range(tables.item_dot[item] - 1):
+        stack = store.below[stack]
+    top = store.symbol[stack]
+    rank = tables.successor[top, tables.goto[top, origin]]
+    return min(rest + store.closing[stack, rank], FAR)
+
+
+@njit(cache=True, nogil=True)
+def closing_of_stack(tables, store, stack, whole):
+    """The least bytes that close a stack, an estimate; ``whole`` is that of the bare start."""
+    below = store.below[stack]
+    if below < 0:
+        return whole
+    return store.closing[below, tables.successor[store.symbol[below], store.symbol[stack]]]
+
+
+@njit(cache=True, nogil=True)
+def feed(tables, store, stack, terminal):
+    """The stack behind one more terminal, or ``DEAD``."""
+    if tables.ignored[terminal]:
+        return stack
+    for _ in range(_MOST_REDUCTIONS):
+        action = tables.action[store.symbol[stack], terminal]
+        if action >= 0:
+            return push(tables, store, stack, action)
+        if action == ERROR:
+            return DEAD
+        stack = _reduced(tables, store, stack, -2 - action)
+        if stack < 0:
+            return DEAD
+    return DEAD
+
+
+@njit(cache=True, nogil=True)
+def _reduced(tables, store, stack, rule):
+    for _ in range(tables.rule_length[rule]):
+        stack = store.below[stack]
+    return push(tables, store, stack, tables.goto[store.symbol[stack], tables.rule_origin[rule]])
+
+
+@njit(cache=True, nogil=True)
+def is_complete(tables, store, stack):
+    """Whether the text may end with this stack."""
+    end = len(tables.ignored)
+    for _ in range(_MOST_REDUCTIONS):
+        action = tables.action[store.symbol[stack], end]
+        if action >= -1:
+            return False
+        stack = _reduced(tables, store, stack, -2 - action)
+        if stack < 0:
+            return False
+        if store.symbol[stack] == tables.end_state:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def intern(store, stack, scanner, fallback, side):
+    """The configuration, or ``DEAD`` where the store is full."""
+    size = len(store.config_slots)
+    slot = _slot(stack, scanner, fallback, side, size)
+    while store.config_slots[slot] >= 0:
+        found = store.config_slots[slot]
+        is_same = store.stack[found] == stack and store.scanner[found] == scanner
+        if is_same and store.fallback[found] == fallback and store.side[found] == side:
+            return found
+        slot = (slot + 1) & (size - 1)
+    new = store.counts[CONFIGS]
+    if new >= len(store.stack):
+        store.counts[FULL] = 1
+        return DEAD
+    store.counts[CONFIGS] = new + 1
+    store.config_slots[slot] = new
+    store.stack[new] = stack
+    store.scanner[new] = scanner
+    store.fallback[new] = fallback
+    store.side[new] = side
+    return new
+
+
+@njit(cache=True, nogil=True)
+def intern_tail(tables, store):
+    """The configuration that stands for the tail behind the text: the first one, on no stack."""
+    return intern(store, DEAD, DEAD, DEAD, DEAD)
+
+
+@njit(cache=True, nogil=True)
+def fresh(tables, store, stack, side):
+    """The configuration at the start of a terminal."""
+    return intern(store, stack, tables.scan_start[store.symbol[stack]], DEAD, side)
+
+
+@njit(cache=True, nogil=True)
+def _is_useful(tables, store, stack, scanner):
+    """Whether a terminal that the scanner can still match is one that the parser takes."""
+    for terminal in range(len(tables.ignored)):
+        if 0 < tables.match_distance[scanner, terminal] < FAR and feed(tables, store, stack, terminal) >= 0:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _step_alone(tables, store, config, byte_class, fallback, side):
+    """One byte; ``fallback`` is where the configuration's own fallback is behind it."""
+    scanner = tables.scan[store.scanner[config], byte_class]
+    if scanner < 0:
+        return fallback
+    stack = store.stack[config]
+    if tables.match[scanner] >= 0:
+        fed = feed(tables, store, stack, tables.match[scanner])
+        fallback = fresh(tables, store, fed, side) if fed >= 0 else DEAD
+    elif tables.match[scanner] == UNMATCHED:
+        fallback = DEAD
+    if tables.is_closed[scanner]:
+        return fallback
+    if fallback < 0 and not _is_useful(tables, store, stack, scanner):
+        return DEAD
+    return intern(store, stack, scanner, fallback, side)
+
+
+@njit(cache=True, nogil=True)
+def step(tables, store, config, byte):
+    """The configuration behind one more byte, or ``DEAD``."""
+    byte_class = tables.byte_class[byte]
+    side = tables.side[store.side[config], byte]
+    if side < 0:
+        return DEAD
+    if store.fallback[config] < 0:
+        return _step_alone(tables, store, config, byte_class, DEAD, side)
+    chain = np.empty(_MOST_FALLBACKS, np.int32)
+    depth = 0
+    while config >= 0:
+        if depth == _MOST_FALLBACKS:
+            return DEAD
+        chain[depth] = config
+        config = store.fallback[config]
+        depth += 1
+    for i in range(depth - 1, -1, -1):
+        config = _step_alone(tables, store, chain[i], byte_class, config, side)
+    return config
+
+
+@njit(cache=True, nogil=True)
+def run(tables, store, config, text):
+    """The configuration behind the bytes of ``text``, uint8 [n], or ``DEAD``."""
+    for byte in text:
+        config = step(tables, store, config, byte)
+        if config < 0:
+            break
+    return config
+
+
+@njit(cache=True, nogil=True)
+def accepts(tables, store, config):
+    """Whether the text may end here."""
+    if not tables.side_accepting[store.side[config]]:
+        return False
+    while config >= 0:
+        if tables.is_start[store.scanner[config]]:
+            return is_complete(tables, store, store.stack[config])
+        config = store.fallback[config]
+    return False
+
+
+@njit(cache=True, nogil=True)
+def closing(tables, store, config, whole):
+    """An estimate of the least bytes that complete the text."""
+    best = np.int64(FAR)
+    while config >= 0:
+        scanner, stack = store.scanner[config], store.stack[config]
+        if tables.is_start[scanner]:
+            best = min(best, closing_of_stack(tables, store, stack, whole))
+        else:
+            for terminal in range(len(tables.ignored)):
+                distance = tables.match_distance[scanner, terminal]
+                if 0 < distance < best:
+                    fed = feed(tables, store, stack, terminal)
+                    if fed >= 0:
+                        best = min(best, distance + closing_of_stack(tables, store, fed, whole))
+        config = store.fallback[config]
+    return best
+
+
+class Guide(NamedTuple):
+    """What finite inference knows of configurations: N states of the relaxation, C token classes.
+
+    Attributes:
+        entry_begin: int64 [W], where the entries of each window begin.
+        scan_base: int32 [S], the number of a scanner state among those of its scanner.
+        entry: int32 [entries, M], the state of the relaxation for each window, scanner state and side state, or -1.
+        class_begin: int64 [N + 1]; classes, class_target: int32, the token classes that each state
+            of the relaxation takes, and where they lead.
+        text_begin: int64 [C + 1]; text: uint8, a spelling of each class.
+    """
+
+    entry_begin: NDArray[np.int64]
+    scan_base: NDArray[np.int32]
+    entry: NDArray[np.int32]
+    class_begin: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    class_target: NDArray[np.int32]
+    text_begin: NDArray[np.int64]
+    text: NDArray[np.uint8]
+
+
+@njit(cache=True, nogil=True)
+def relaxed(tables, store, guide, config, otherwise):
+    """The state of the relaxation that stands for a configuration; ``otherwise`` where only its history knows."""
+    scanner, fallback = store.scanner[config], store.fallback[config]
+    if fallback >= 0 and not tables.is_start[store.scanner[fallback]]:
+        return otherwise
+    window = store.window[store.stack[config]]
+    return guide.entry[guide.entry_begin[window] + guide.scan_base[scanner], store.side[config]]
+
+
+@njit(cache=True, nogil=True)
+def expand(tables, store, guide, config, state):
+    """The token classes that may follow a configuration whose state in the relaxation is ``state``.
+
+    Gives int32 [n] each: the classes, the configurations behind them, and the states of these.
+    """
+    first, last = guide.class_begin[state], guide.class_begin[state + 1]
+    classes = np.empty(last - first, np.int32)
+    targets = np.empty(last - first, np.int32)
+    states = np.empty(last - first, np.int32)
+    count = 0
+    for i in range(first, last):
+        label = guide.classes[i]
+        target = run(tables, store, config, guide.text[guide.text_begin[label] : guide.text_begin[label + 1]])
+        if target < 0:
+            continue
+        reached = relaxed(tables, store, guide, target, guide.class_target[i])
+        if reached >= 0:
+            classes[count] = label
+            targets[count] = target
+            states[count] = reached
+            count += 1
+    return classes[:count].copy(), targets[:count].copy(), states[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def closings(tables, store, configs, whole):
+    """``closing`` of each configuration, int64 [n]."""
+    out = np.empty(len(configs), np.int64)
+    for i in range(len(configs)):
+        out[i] = closing(tables, store, configs[i], whole)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def effects(scan, match, is_closed, starts, follows, begins, buffer):
+    """uint64 [tokens, 2]: what each text does to the lexer, as a random number; 0 if no scanner takes it.
+
+    Texts of equal numbers behave alike in every configuration: from every scanner state they match the same terminals
+    in the same order and leave the same rest.
+
+    Args:
+        starts: int32 [contexts], the start of each scanner.
+        follows: bool [T, contexts], the scanners that may be at work behind a terminal.
+        begins, buffer: int64 [tokens + 1] and uint8, the texts in byte classes of the scanners.
+    """
+    n_tokens = len(begins) - 1
+    longest = 0
+    for k in range(n_tokens):
+        longest = max(longest, begins[k + 1] - begins[k])
+    out = np.zeros((n_tokens, 2), np.uint64)
+    behind = np.zeros((longest + 1, len(starts)), np.uint64)
+    for k in range(n_tokens):
+        text = buffer[begins[k] : begins[k + 1]]
+        n = len(text)
+        for c in range(len(starts)):
+            behind[n, c] = mix(np.uint64(starts[c] + 1))
+        for p in range(n - 1, -1, -1):
+            for c in range(len(starts)):
+                behind[p, c] = _effect(scan, match, is_closed, follows, behind, text, p, starts[c])
+        for s in range(len(scan)):
+            number = _effect(scan, match, is_closed, follows, behind, text, 0, np.int32(s))
+            if number != 0:
+                place = (np.uint64(s + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
+                out[k, 0] += mix(place)
+                out[k, 1] += mix(place ^ np.uint64(0x5851F42D4C957F2D))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _effect(scan, match, is_closed, follows, behind, text, p, state):
+    """A number for what ``text[p:]`` does from a scanner state; 0 if it is stuck."""
+    rest = np.uint64(0)
+    for q in range(p, len(text)):
+        state = scan[state, text[q]]
+        if state < 0:
+            return rest
+        if match[state] >= 0:
+            rest = _rest(follows[match[state]], behind[q + 1], match[state])
+        elif match[state] == UNMATCHED:
+            rest = np.uint64(0)
+        if is_closed[state]:
+            return rest
+    return mix(rest + np.uint64(state + 1))
+
+
+@njit(cache=True, nogil=True)
+def _rest(follows, behind, terminal):
+    total = np.uint64(0)
+    for c in range(len(follows)):
+        if follows[c] and behind[c] != 0:
+            total += mix(behind[c] ^ np.uint64(c + 1) * np.uint64(0x9E3779B97F4A7C15))
+    return mix(total + np.uint64(terminal + 1)) if total != 0 else np.uint64(0)

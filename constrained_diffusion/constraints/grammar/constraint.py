@@ -1,0 +1,128 @@
+"""The constraint made from a Lark grammar, and where its text is found."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, final
+
+from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.automata.byte_automaton import ByteDFA
+from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
+from constrained_diffusion.constraints.base import RecursiveConstraint, RegularConstraint
+from constrained_diffusion.constraints.grammar.reading import Source, read_grammar
+from constrained_diffusion.errors import InvalidConstraint
+from constrained_diffusion.limits import Limits
+
+_EXTENSION: Final = ".lark"
+_MOST_SCANNER_STATES: Final = 6000
+"""Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
+_LARGEST_WINDOW: Final = 12
+_PACKAGE: Final = Path(__file__).resolve().parents[2]
+_LIBRARIES: Final = (_PACKAGE / "grammars", _PACKAGE.parent / "grammars")
+"""Where the library lies in an installed package, and in a source tree."""
+
+
+@final
+class LarkGrammar(RecursiveConstraint):
+    """The texts that Lark parses with a grammar and its LALR parser, and that meet regular constraints besides."""
+
+    def __init__(self, source: Source, start: str, others: tuple[RegularConstraint, ...] = ()) -> None:
+        self.source = source
+        self.start = start
+        self.others = others
+        self.warnings = tuple(dict.fromkeys(warning for other in others for warning in other.warnings))
+        # Errors of the grammar are raised where it is written, not where it is used.
+        self._grammar = _read_grammar(source, start)
+
+    def automaton(self, limits: Limits = Limits()) -> PushdownAutomaton:
+        side = any_bytes()
+        if self.others:
+            expressions = tuple(other.expression for other in self.others)
+            side = ex.compile_expression(ex.Intersection(expressions), limits)
+        return PushdownAutomaton(self._grammar, best_windows(self._grammar, side.num_states), side, limits)
+
+    def intersected(self, other: RegularConstraint) -> "LarkGrammar":
+        return LarkGrammar(self.source, self.start, (*self.others, other))
+
+    def __repr__(self) -> str:
+        name = self.source.path.stem if self.source.path is not None else self.source.text.strip()[:40]
+        parts = [f"grammar({name!r})", *(repr(other) for other in self.others)]
+        return parts[0] if len(parts) == 1 else f"({' & '.join(parts)})"
+
+
+@lru_cache(maxsize=64)
+def _read_grammar(source: Source, start: str) -> Grammar:
+    return read_grammar(source, start, Limits())
+
+
+@lru_cache(maxsize=1)
+def any_bytes() -> ByteDFA:
+    """The automaton that accepts everything."""
+    return ex.compile_expression(ex.Repetition(ex.Bytes((1 << 256) - 1)), Limits())
+
+
+def best_windows(grammar: Grammar, side_states: int = 1) -> Windows:
+    """The largest windows of the stack that stay within bounds, given the states of the automaton beside it."""
+    windows = Windows.of(grammar, 1)
+    for size in range(2, _LARGEST_WINDOW + 1):
+        larger = Windows.of(grammar, size)
+        if larger.scanner_states(grammar) * side_states > _MOST_SCANNER_STATES:
+            break
+        windows = larger
+    return windows
+
+
+def grammar(lark_source_or_path: str | Path, *, start: str = "start") -> LarkGrammar:
+    """The texts that parse with ``Lark(grammar, parser="lalr").parse``.
+
+    With ``&`` a regular constraint can narrow it down. Other combinations are refused by name.
+
+    Args:
+        lark_source_or_path: a grammar in Lark's language, a path to a file of one, or the name of one in the
+            library, such as ``"json"``.
+        start: the rule that the whole text must match.
+
+    Raises:
+        InvalidConstraint: there is no such file, or the grammar is malformed; the message has line, column and a caret.
+        UnsupportedConstraint: the grammar is not LALR(1), declares a terminal without a pattern, or uses a pattern that
+            is not regular; the message names it.
+
+    >>> words = grammar('start: "(" start ")" | "x"')
+    >>> words.matches("((x))"), words.matches("((x)")
+    (True, False)
+    """
+    if not isinstance(lark_source_or_path, str | Path):
+        raise InvalidConstraint(
+            f"met {type(lark_source_or_path).__name__} {lark_source_or_path!r:.60}; expected a grammar, a path or a "
+            f"name of the library"
+        )
+    if not isinstance(start, str) or not start:
+        raise InvalidConstraint(f"start is {start!r}; expected the name of a rule")
+    return LarkGrammar(_found(lark_source_or_path), start)
+
+
+def library_names() -> tuple[str, ...]:
+    """The names of the grammars in the library."""
+    return tuple(sorted({path.stem for folder in _LIBRARIES for path in folder.glob(f"*{_EXTENSION}")}))
+
+
+def _found(wanted: str | Path) -> Source:
+    if isinstance(wanted, str) and (":" in wanted or "\n" in wanted) and not wanted.endswith(_EXTENSION):
+        return Source(wanted)
+    path = Path(wanted)
+    candidates = [path]
+    if path.name == str(wanted) and not path.suffix:
+        candidates += [folder / f"{wanted}{_EXTENSION}" for folder in _LIBRARIES]
+    for candidate in candidates:
+        if candidate.is_file():
+            return _read(candidate)
+    raise InvalidConstraint(
+        f"met {str(wanted)!r}, which is neither a file nor one of the library: {', '.join(library_names())}; a grammar "
+        f'given as text needs at least one rule, as in \'start: "yes" | "no"\''
+    )
+
+
+def _read(path: Path) -> Source:
+    try:
+        return Source(path.read_text(encoding="utf-8"), path.resolve())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConstraint(f"{path} cannot be read as UTF-8 text: {error}") from error

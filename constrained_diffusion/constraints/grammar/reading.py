@@ -1,0 +1,223 @@
+"""From the text of a Lark grammar to the tables of its parser and scanners, with Lark's own analysis."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn, final
+
+import numpy as np
+from lark import Lark
+from lark.common import LexerConf
+from lark.exceptions import LarkError
+from lark.grammar import Rule
+from lark.lexer import BasicLexer, ContextualLexer
+from lark.parsers.grammar_analysis import RulePtr
+from lark.parsers.lalr_analysis import LALR_Analyzer, Shift
+from numpy.typing import NDArray
+
+from constrained_diffusion.automata.pushdown import Grammar, Scanner
+from constrained_diffusion.automata.pushdown_kernels import ERROR, FAR
+from constrained_diffusion.constraints.grammar.terminals import scanner_of
+from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
+from constrained_diffusion.limits import Limits
+
+_END: Final = "$END"
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """A grammar as it was written, and the file it came from, if it did."""
+
+    text: str
+    path: Path | None = None
+
+    def lark(self, start: str) -> Lark:
+        """Lark's own parser of this grammar.
+
+        Raises:
+            InvalidConstraint: the grammar is malformed; the message has line, column and a caret.
+            UnsupportedConstraint: it is not LALR(1); the message has the conflict.
+        """
+        name = None if self.path is None else str(self.path)
+        try:
+            return Lark(self.text, parser="lalr", start=start, source_path=name)
+        except LarkError as error:
+            self._refuse(error)
+        except (OSError, re.error, AssertionError, RecursionError, ValueError, KeyError) as error:
+            raise InvalidConstraint(f"the grammar cannot be read: {error or type(error).__name__}") from error
+
+    def _refuse(self, error: LarkError) -> NoReturn:
+        message = str(error).strip()
+        if "collision" in message:
+            raise UnsupportedConstraint(
+                f"the grammar is not LALR(1), and only such grammars are supported: {message}\n"
+                "Rewrite the rules so that one token of look-ahead decides, or give one rule a higher priority",
+                construct="reduce/reduce conflict",
+            ) from error
+        place = self._place(error, message)
+        first_line = message.split("\n")[0].rstrip(": ")
+        if place is None:
+            raise InvalidConstraint(f"malformed grammar: {first_line}") from error
+        line, column = place
+        lines = self.text.split("\n")
+        shown = lines[line - 1] if line <= len(lines) else ""
+        raise InvalidConstraint(
+            f"malformed grammar, {line}:{column}: {first_line}\n  {shown}\n  {' ' * (column - 1)}^"
+        ) from error
+
+    def _place(self, error: LarkError, message: str) -> tuple[int, int] | None:
+        """Line and column, from 1, that an error is about."""
+        told = re.search(r"at line (\d+),? column (\d+)", message)
+        if told:
+            return int(told[1]), int(told[2])
+        line, column = getattr(error, "line", None), getattr(error, "column", None)
+        if isinstance(line, int) and isinstance(column, int) and line > 0:
+            return line, max(column, 1)
+        quoted = re.findall(r"['`\"](\w+)", message)
+        for name in (*quoted, *re.findall(r"[A-Za-z_]\w+", message)):
+            found = None if name in _WORDS else re.search(rf"\b{name}\b", self.text)
+            if found:
+                line_start = self.text.rfind("\n", 0, found.start())
+                return self.text.count("\n", 0, found.start()) + 1, found.start() - line_start
+        return None
+
+
+_WORDS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "Rule Rules rule rules Terminal Terminals terminal terminals used but not defined using an undefined in is "
+        "the to were was more than once expansion empty of for grammar start import from",
+    )
+)
+"""What Lark's messages say about a name, and is none itself."""
+
+
+def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
+    """The tables of a grammar.
+
+    Raises:
+        InvalidConstraint, UnsupportedConstraint: as ``Source.lark`` does, and for terminals that are declared only
+            or are no regular expressions.
+        LimitExceeded: a scanner would grow beyond ``limits``.
+    """
+    lark = source.lark(start)
+    numbers = {terminal.name: i for i, terminal in enumerate(lark.terminals)}
+    _check_terminals(lark, numbers)
+    analysis = _analysis(lark)
+    states: dict[Any, dict[str, Any]] = analysis.parse_table.states
+    state_number = {state: i for i, state in enumerate(states)}
+    rules = list(lark.parser.parser_conf.rules)
+    origins = {name: i for i, name in enumerate(dict.fromkeys(rule.origin.name for rule in rules))}
+    shortest = _shortest(rules, {t.name: t.pattern.min_width for t in lark.terminals})
+    scanners, scanner_of_state = _scanners(lark.lexer_conf, [list(row) for row in states.values()], numbers, limits)
+    action, goto = _actions(states, state_number, rules, numbers, origins)
+    return Grammar(
+        terminals=tuple(numbers),
+        action=action,
+        goto=goto,
+        rule_length=np.array([len(rule.expansion) for rule in rules], np.int32),
+        rule_origin=np.array([origins[rule.origin.name] for rule in rules], np.int32),
+        start=state_number[analysis.parse_table.start_states[start]],
+        end_state=state_number[analysis.parse_table.end_states[start]],
+        ignored=np.array([name in lark.ignore_tokens for name in numbers], np.bool_),
+        scanners=scanners,
+        scanner_of_state=scanner_of_state,
+        items=tuple(_kernel_items(state, origins, shortest) for state in states),
+        shortest=shortest.get(start, FAR),
+    )
+
+
+def _check_terminals(lark: Lark, numbers: Mapping[str, int]) -> None:
+    for rule in lark.rules:
+        for symbol in rule.expansion:
+            if symbol.is_term and symbol.name not in numbers:
+                raise UnsupportedConstraint(
+                    f"terminal {symbol.name} is only declared (%declare): its text would come from a program, which "
+                    f"cannot be enforced; define it by a pattern",
+                    construct=f"%declare {symbol.name}",
+                )
+
+
+def _analysis(lark: Lark) -> LALR_Analyzer:
+    """Lark's LALR(1) analysis, with item sets for states."""
+    analysis = LALR_Analyzer(lark.parser.parser_conf, debug=True)
+    analysis.compute_lalr()  # type: ignore[no-untyped-call]
+    return analysis
+
+
+def _actions(
+    states: Mapping[Any, Mapping[str, Any]],
+    state_number: Mapping[Any, int],
+    rules: list[Rule],
+    numbers: Mapping[str, int],
+    origins: Mapping[str, int],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    rule_number = {rule: i for i, rule in enumerate(rules)}
+    columns = {**numbers, _END: len(numbers)}
+    action = np.full((len(states), len(columns)), ERROR, np.int32)
+    goto = np.full((len(states), len(origins)), ERROR, np.int32)
+    for state, row in states.items():
+        for name, (kind, argument) in row.items():
+            if name in columns:
+                value = state_number[argument] if kind is Shift else -2 - rule_number[argument]
+                action[state_number[state], columns[name]] = value
+            else:
+                goto[state_number[state], origins[name]] = state_number[argument]
+    return action, goto
+
+
+def _scanners(
+    conf: LexerConf, accepts: list[list[str]], numbers: Mapping[str, int], limits: Limits
+) -> tuple[tuple[Scanner, ...], NDArray[np.int32]]:
+    """The different scanners of the parser states, and which each state has."""
+    try:
+        contextual = ContextualLexer(conf, dict(enumerate(accepts)))
+        made: dict[int, int] = {}
+        scanners: list[Scanner] = []
+        of_state = np.empty(len(accepts), np.int32)
+        for state in range(len(accepts)):
+            lexer = contextual.lexers[state]
+            if id(lexer) not in made:
+                made[id(lexer)] = len(scanners)
+                scanners.append(_scanner(lexer, numbers, limits))
+            of_state[state] = made[id(lexer)]
+    except (LarkError, re.error) as error:
+        raise InvalidConstraint(f"the terminals of the grammar cannot be read: {error}") from error
+    return tuple(scanners), of_state
+
+
+def _scanner(lexer: Any, numbers: Mapping[str, int], limits: Limits) -> Scanner:
+    if not isinstance(lexer, BasicLexer):
+        raise InvalidConstraint(f"met {type(lexer).__name__} as a lexer, expected Lark's BasicLexer")
+    dfa = scanner_of(lexer, numbers, limits)
+    return Scanner(dfa.table, dfa.match)
+
+
+def _shortest(rules: Iterable[Rule], widths: Mapping[str, int]) -> dict[str, int]:
+    """The least characters of each symbol; one from which no text comes is missing."""
+    shortest = dict(widths)
+    changed = True
+    while changed:
+        changed = False
+        for rule in rules:
+            if all(symbol.name in shortest for symbol in rule.expansion):
+                length = sum(shortest[symbol.name] for symbol in rule.expansion)
+                if length < shortest.get(rule.origin.name, FAR):
+                    shortest[rule.origin.name] = length
+                    changed = True
+    return shortest
+
+
+def _kernel_items(
+    state: Iterable[RulePtr], origins: Mapping[str, int], shortest: Mapping[str, int]
+) -> tuple[tuple[int, int, int], ...]:
+    """(origin or -1 for the root, place of the dot, least characters behind it) of each item with a dot inside."""
+    items = []
+    for pointer in state:
+        if pointer.index > 0:
+            behind = pointer.rule.expansion[pointer.index :]
+            rest = min(sum(shortest.get(symbol.name, FAR) for symbol in behind), FAR)
+            items.append((origins.get(pointer.rule.origin.name, -1), pointer.index, rest))
+    return tuple(items)

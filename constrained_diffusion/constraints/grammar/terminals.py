@@ -1,0 +1,150 @@
+"""Lark's terminals and lexers as scanners over bytes.
+
+A contextual lexer of Lark is one alternation of the terminals that the parser can take, in Lark's
+order of precedence; strings that a regular expression also matches are told apart behind the match.
+The lexers are Lark's own objects, so their order and their exceptions are Lark's.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from re import _constants, _parser
+from typing import Any, final
+
+from lark.lexer import BasicLexer, TerminalDef, UnlessCallback
+
+from constrained_diffusion.automata.expressions import Bytes
+from constrained_diffusion.automata.threads_nfa import (
+    Ahead,
+    Behind,
+    Keyword,
+    Matched,
+    ScannerDFA,
+    Split,
+    ThreadNFA,
+    determinized,
+)
+from constrained_diffusion.constraints.regex import Translator
+from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
+from constrained_diffusion.limits import Limits
+
+_ALL_BYTES = (1 << 256) - 1
+
+
+def scanner_of(lexer: BasicLexer, numbers: Mapping[str, int], limits: Limits) -> ScannerDFA:
+    """The scanner of one of Lark's lexers; patterns are reported by the terminal's number.
+
+    Raises:
+        UnsupportedConstraint: a terminal is no regular expression; the message names it.
+        LimitExceeded: the scanner would grow beyond ``limits``.
+    """
+    nfa = ThreadNFA()
+    starts = [_start(nfa, terminal, numbers, limits) for terminal in lexer.scanner.terminals]
+    keywords: dict[str, Keyword] = {}
+    for name, callback in lexer.callback.items():
+        if not isinstance(callback, UnlessCallback):
+            continue
+        for rank, terminal in enumerate(callback.scanner.terminals):
+            if terminal.name not in keywords:
+                start = _start(nfa, terminal, numbers, limits)
+                keywords[terminal.name] = Keyword(start, numbers[terminal.name], {})
+            keywords[terminal.name].instead_of[numbers[name]] = rank
+    return determinized(nfa, starts, list(keywords.values()), limits)
+
+
+def _start(nfa: ThreadNFA, terminal: TerminalDef, numbers: Mapping[str, int], limits: Limits) -> int:
+    end = nfa.add(Matched(numbers[terminal.name]))
+    pattern = terminal.pattern.to_regexp()
+    try:
+        tree = _parser.parse(pattern)
+        return _PatternNodes(nfa, pattern, limits).sequence(tree, tree.state.flags, end)
+    except UnsupportedConstraint as error:
+        raise UnsupportedConstraint(
+            f"terminal {terminal.name}: {error}", construct=f"{error.construct} in terminal {terminal.name}"
+        ) from error
+    except (re.error, OverflowError, RecursionError) as error:
+        raise InvalidConstraint(f"terminal {terminal.name} has a malformed pattern {pattern!r}: {error}") from error
+
+
+@final
+class _PatternNodes:
+    """Adds the nodes of Python's regex parser to a thread automaton, the last node first."""
+
+    def __init__(self, nfa: ThreadNFA, pattern: str, limits: Limits) -> None:
+        self.nfa = nfa
+        self.limits = limits
+        self.characters = Translator(pattern, {}, "python")
+        self.methods: dict[str, Callable[[Any, int, int], int]] = {
+            "BRANCH": self.branch,
+            "SUBPATTERN": self.group,
+            "MAX_REPEAT": self.greedy,
+            "MIN_REPEAT": self.lazy,
+            "ASSERT": self.look,
+            "ASSERT_NOT": self.look_for_none,
+        }
+
+    def sequence(self, items: Any, flags: int, target: int) -> int:
+        for code, value in reversed(list(items)):
+            target = self.item(str(code), value, flags, target)
+        return target
+
+    def item(self, name: str, value: Any, flags: int, target: int) -> int:
+        if len(self.nfa.nodes) > self.limits.max_nfa_transitions:
+            raise self.characters.refused("too large a repetition")
+        if name in self.methods:
+            return self.methods[name](value, flags, target)
+        if name not in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
+            raise self.characters.refused(name.lower())
+        return self.nfa.add_character(self.characters.methods[name](value, flags, False), target)
+
+    def branch(self, value: Any, flags: int, target: int) -> int:
+        return self.nfa.add(Split(tuple(self.sequence(option, flags, target) for option in value[1])))
+
+    def group(self, value: Any, flags: int, target: int) -> int:
+        _, added, removed, body = value
+        return self.sequence(body, (flags | added) & ~removed, target)
+
+    def greedy(self, value: Any, flags: int, target: int) -> int:
+        return self.repeat(value, flags, target, is_greedy=True)
+
+    def lazy(self, value: Any, flags: int, target: int) -> int:
+        return self.repeat(value, flags, target, is_greedy=False)
+
+    def repeat(self, value: Any, flags: int, target: int, *, is_greedy: bool) -> int:
+        least, most, body = value
+        if most is _constants.MAXREPEAT:
+            loop = self.nfa.reserve()
+            entry = self.sequence(body, flags, loop)
+            self.nfa.nodes[loop] = Split((entry, target) if is_greedy else (target, entry))
+            start = loop
+        else:
+            start = target
+            for _ in range(int(most) - int(least)):
+                entry = self.sequence(body, flags, start)
+                start = self.nfa.add(Split((entry, target) if is_greedy else (target, entry)))
+        for _ in range(int(least)):
+            start = self.sequence(body, flags, start)
+        return start
+
+    def look(self, value: Any, flags: int, target: int) -> int:
+        return self.look_around(value, flags, target, is_negated=False)
+
+    def look_for_none(self, value: Any, flags: int, target: int) -> int:
+        return self.look_around(value, flags, target, is_negated=True)
+
+    def look_around(self, value: Any, flags: int, target: int, *, is_negated: bool) -> int:
+        direction, body = value
+        if direction > 0:
+            end = self.nfa.add(Matched(0))
+            return self.nfa.add(Ahead(self.sequence(body, flags, end), is_negated, target))
+        mask = self._one_byte(list(body), flags)
+        return self.nfa.add(Behind(_ALL_BYTES & ~mask if is_negated else mask, target))
+
+    def _one_byte(self, items: list[Any], flags: int) -> int:
+        """The last bytes of the characters that a look-behind of one character asks for."""
+        if len(items) != 1 or str(items[0][0]) not in ("LITERAL", "NOT_LITERAL", "IN"):
+            raise self.characters.refused("look-behind of more than one character")
+        code, value = items[0]
+        expression = self.characters.methods[str(code)](value, flags, False)
+        if isinstance(expression, Bytes):
+            return expression.mask
+        raise self.characters.refused("look-behind onto characters that are not ASCII")

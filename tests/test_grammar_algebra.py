@@ -1,0 +1,99 @@
+"""Grammars combined with regular constraints."""
+
+import math
+import re
+
+import pytest
+import torch
+from enumeration import TOY, enumerate_canvases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lark import Lark
+from test_grammar_posterior import BYTES, END_ID, wild_logits
+from test_posterior import make_logits, text_key
+
+import constrained_diffusion as cd
+
+BALANCED = 'start: ("a" start "b")*'
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        cd.grammar("json") & cd.regex(r"\[.*7.*\]"),
+        cd.regex(r"\[.*7.*\]") & cd.grammar("json"),
+        cd.grammar("json") & cd.regex(r"(?s)\[.*") & cd.regex(r"(?s).*7.*"),
+    ],
+)
+def test_both_must_match(constraint):
+    assert constraint.matches("[1, 7]")
+    assert not constraint.matches("[1, 8]")
+    assert not constraint.matches("[1, 7")
+    assert not constraint.matches("7")
+    lark = Lark(cd.grammar("json").source.text, parser="lalr")
+    automaton = cd.compile(constraint, BYTES)
+    for seed in range(3):
+        for open_until in (0, 60):
+            posterior = automaton.posterior(wild_logits("random", seed, open_until=open_until))
+            for ids in (posterior.map(), posterior.sample(torch.Generator().manual_seed(seed))):
+                text = automaton.text(ids)
+                lark.parse(text)
+                assert text.startswith("[")
+                assert "7" in text
+                assert END_ID in ids.tolist()
+
+
+NARROWED = {
+    pattern: cd.grammar(BALANCED) & cd.regex(pattern) for pattern in ("(ab)*", "a.*b", "(?:....)*", "a{0,2}b{0,2}")
+}
+AUTOMATA = {pattern: cd.compile(constraint, TOY) for pattern, constraint in NARROWED.items()}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(sorted(NARROWED)), st.integers(1, 5), st.integers(0, 10**6))
+def test_an_intersection_agrees_with_enumeration(pattern, length, seed):
+    logits = make_logits("random", length, len(TOY), seed)
+    balanced = Lark(BALANCED, parser="lalr")
+
+    def matches(text):
+        if not re.fullmatch(pattern, text.decode()):
+            return False
+        try:
+            balanced.parse(text.decode())
+        except Exception:
+            return False
+        return True
+
+    expected = enumerate_canvases(logits, matches)
+    if expected.log_z == -math.inf:
+        with pytest.raises(cd.errors.InfeasibleError):
+            AUTOMATA[pattern].posterior(logits)
+        return
+    posterior = AUTOMATA[pattern].posterior(logits)
+    assert bool(posterior.certified)
+    assert expected.texts[text_key(posterior.map())] == pytest.approx(expected.best, rel=1e-4)
+    assert text_key(posterior.sample(torch.Generator().manual_seed(seed))) in expected.texts
+    assert float(posterior.log_z) >= expected.log_z - 1e-4
+
+
+def test_an_empty_intersection_is_infeasible():
+    constraint = cd.grammar(BALANCED) & cd.regex("a(ab)*b") & cd.regex("(ab)+a")
+    assert not constraint.matches("ab")
+    with pytest.raises(cd.errors.InfeasibleError):
+        cd.compile(constraint, TOY)
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda g: g + "x",
+        lambda g: "x" + g,
+        lambda g: g | cd.regex("x"),
+        lambda g: g & g,
+        lambda g: ~g,
+        lambda g: g.repeat(1, 2),
+    ],
+)
+def test_other_combinations_are_refused_by_name(combine):
+    with pytest.raises(cd.errors.UnsupportedConstraint, match=r"grammar\('json'\) is not regular"):
+        combine(cd.grammar("json"))
