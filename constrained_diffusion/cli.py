@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from constrained_diffusion import __version__
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.expressions import compile_expression
-from constrained_diffusion.constraints.choice import Choice, choice
+from constrained_diffusion.constraints.choice import Choice, choice, utf8
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
 from constrained_diffusion.constraints.json_schema.contents import Content
@@ -76,6 +76,8 @@ _EXIT_CODES: Final = """exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
+    if sys.stdout is None or sys.stdin is None:
+        return BAD_REQUEST if sys.stderr is None else _complain("standard input or output is closed", BAD_REQUEST)
     options = _parser().parse_args(arguments)
     _write_utf8()
     try:
@@ -90,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _give_up_output()
         return CLOSED_PIPE
+    except OSError as error:
+        _give_up_output()
+        return _complain(f"the output cannot be written: {error.strerror}", BAD_REQUEST)
     return code
 
 
@@ -304,13 +309,16 @@ def _run_json(options: argparse.Namespace) -> int:
 
 
 def _run_generate(options: argparse.Namespace) -> int:
-    constraint = regex(options.regex)
+    constraint = regex(utf8(options.regex).decode())
     print(_generator(options).generate(_prompt(options.text), constraint, **_settings(options)).text)
     return SUCCESS
 
 
 def _run_template(options: argparse.Namespace) -> int:
-    constraint = template(options.template, **dict(_slot(given) for given in options.choice))
+    choices = [_slot(given) for given in options.choice]
+    if len(dict(choices)) < len(choices):
+        raise InvalidConstraint("--choice describes a slot twice")
+    constraint = template(options.template, **dict(choices))
     result = _generator(options).generate(_prompt(options.text), constraint, **_settings(options))
     if options.slots:
         slots = {name: {"text": s.text, "probabilities": s.probabilities} for name, s in result.slots.items()}

@@ -338,6 +338,8 @@ def test_infilling_that_cannot_be():
         GENERATOR.infill_many(["a", "b"])
     with pytest.raises(cd.errors.InvalidConstraint, match="among the pieces"):
         GENERATOR.infill_many(["a", 3])
+    with pytest.raises(cd.errors.InfeasibleError):
+        GENERATOR.infill("🙂", "🙂", cd.regex("🙂"))
     with pytest.raises(TypeError, match="unexpected keyword argument 'n'"):
         GENERATOR.infill("a", "b", n=3)
 
@@ -362,6 +364,101 @@ def test_different_texts():
     assert len(GENERATOR.generate("x", cd.choice(["p", "q"]), n=5, seed=0, max_passes=2, max_new_tokens=8)) == 2
     with pytest.raises(cd.errors.ModelError, match="n=2 goes with one prompt"):
         GENERATOR.generate(["x", "y"], None, n=2)
+
+
+class Constant(cd.Denoiser):
+    """The same logits at every pass."""
+
+    def __init__(self, vocabulary, logits):
+        self.vocabulary, self.rows = vocabulary, logits
+        self.canvas_length, self.width = logits.shape
+        self.noise, self.device = cd.UniformNoise(self.width), logits.device
+        self.prompt_format = cd.RandomDenoiser(vocabulary).prompt_format
+
+    def prompt_ids(self, prompt):
+        return []
+
+    def encode(self, prompts):
+        return None
+
+    def logits(self, context, canvas, self_conditioning):
+        return self.rows.expand(len(canvas), -1, -1)
+
+    def commit(self, context, canvas):
+        return context
+
+
+LETTERS = cd.Vocabulary([b"a", b"b", b"c", b"d", None, None], end_ids=4, specials={"<s>": 5})
+
+
+def test_different_texts_come_with_their_own_probabilities():
+    """Those found later too are weighed under the constraint that was asked for, not under what was left of it."""
+    logits = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    template = cd.template("{x}{y}", x=cd.choice(["a", "b"]), y=cd.choice(["c", "d"]))
+    found = cd.Generator(Constant(LETTERS, logits)).generate(
+        "", template, n=9, seed=0, temperature=1.0, max_new_tokens=3
+    )
+    automaton = cd.compile(template, LETTERS)
+    posterior = automaton.posterior(logits)
+    ids = [torch.tensor([*result.token_ids, 4]) for result in found]
+    assert [r.log_probability for r in found] == pytest.approx([float(posterior.log_prob(i)) for i in ids], abs=1e-5)
+    assert [r.log_probability for r in found] == sorted((r.log_probability for r in found), reverse=True)
+    assert len(found) == 4
+    first = found[0].slots["x"].probabilities
+    for result in found[1:]:
+        assert result.slots["x"].probabilities == pytest.approx(first, abs=1e-5)
+
+
+def test_different_texts_with_special_tokens():
+    constraint = cd.special("<s>") + cd.choice(["a", "b", "c", "d"])
+    found = cd.Generator(Constant(LETTERS, torch.zeros(4, 6))).generate("", constraint, n=6, seed=0, max_new_tokens=4)
+    assert {r.text for r in found} == set("abcd")
+
+
+def test_several_texts_tell_of_their_passes():
+    seen = []
+    cd.Generator(Constant(LETTERS, torch.zeros(3, 6))).generate(
+        "", cd.regex("[ab]{2}"), n=3, seed=0, max_new_tokens=3, on_pass=lambda number, record: seen.append(number)
+    )
+    assert set(seen) >= {0}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([["aaa", "aab", "bba"], ["a", "ab", "abc"]]))
+def test_listed_probabilities_are_distributions(seed, length, options):
+    """Or there are none, where the boundary of two canvases cuts the slot."""
+    logits = torch.randn(length, 6, generator=torch.Generator().manual_seed(seed)) * 2
+    generator = cd.Generator(Constant(LETTERS, logits))
+    result = generator.generate(
+        "", cd.template("{x}{end}", x=cd.choice(options), end=cd.regex("d?")), seed=0, max_new_tokens=8, max_passes=1
+    )
+    probabilities = result.slots["x"].probabilities
+    assert probabilities is None or sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_slots_whose_answers_are_no_single_event_are_not_listed():
+    either = cd.template("a{x}", x=cd.choice(["b", "c"])) | cd.template("b{x}", x=cd.choice(["c", "d"]))
+    twice = cd.template("{x}", x=cd.choice(["a", "b"])) + cd.template("{x}", x=cd.choice(["a", "b"]))
+    overlapping = cd.template("{x}{y}", x=cd.choice(["a", "aa"]), y=cd.choice(["a", "aa"]))
+    generator = cd.Generator(Constant(LETTERS, torch.zeros(6, 6)))
+    for constraint in (either, twice, overlapping):
+        result = generator.generate("", constraint, seed=0, max_new_tokens=6, max_passes=1)
+        assert result.slots["x"].probabilities is None
+
+
+def test_the_parts_of_long_texts_are_found_at_once():
+    """Time in proportion to the text, not to its square."""
+    from constrained_diffusion.constraints.parts import split
+
+    anything = cd.text().default_automaton
+    text = ("ab" * 20_000).encode()
+    assert split(text, [anything, anything, cd.literal("b").default_automaton]) == [
+        (0, 0),
+        (0, 39_999),
+        (39_999, 40_000),
+    ]
+    assert split(b"ab", [anything, cd.literal("x").default_automaton]) is None
+    assert split(b"", []) == []
 
 
 def test_streamed_canvases_join_to_the_text():
@@ -595,6 +692,8 @@ def test_tools_between_special_tokens():
     ("given", "message"),
     [
         ([], "expected at least one"),
+        ("book", "expected a list of tools"),
+        ([lambda _x: None], "has no type"),
         ([weather, weather], "each name once"),
         ([3], "met the tool 3"),
         ([{"title": "x"}], "a mapping with name and parameters"),
@@ -606,3 +705,18 @@ def test_malformed_tools(given, message):
         cd.tools(given)
     with pytest.raises(cd.errors.InvalidConstraint, match="choice='maybe'"):
         cd.tools([weather], choice="maybe")
+
+
+def test_parameters_that_would_be_lost_are_refused():
+    def one(_x: int, y: int) -> None: ...
+    def two(model_config: int) -> None: ...
+
+    for function in (one, two):
+        with pytest.raises(cd.errors.InvalidConstraint, match="pydantic keeps for itself"):
+            cd.tools([function])
+    with pytest.raises(cd.errors.InvalidConstraint, match="at_most=5 does not go with choice='weather'"):
+        cd.tools([weather], choice="weather", at_most=5)
+
+
+def test_special_tokens_are_explained():
+    assert "expected a special token" in cd.special("<s>").explain("x")

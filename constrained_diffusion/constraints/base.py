@@ -186,9 +186,10 @@ class Combined(RegularConstraint):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        has_slots = self._place is not _nowhere
+        """Those that stand in one operand of a row or an intersection: only there is the answer one event."""
+        has_slots = self._place in (_in_a_row, _all_of)
         names = [name for operand in self._operands for name in operand.slot_names] if has_slots else []
-        return tuple(dict.fromkeys(names))
+        return tuple(name for name in dict.fromkeys(names) if names.count(name) == 1)
 
     def slot_texts(self, name: str, limit: int) -> list[bytes] | None:
         owner = next(operand for operand in self._operands if name in operand.slot_names)
@@ -223,6 +224,15 @@ class Combined(RegularConstraint):
 
     def __repr__(self) -> str:
         return self._description
+
+
+def excluding(constraint: Constraint, contents: Sequence[bytes]) -> Constraint:
+    """The constraint without some texts, special tokens marked in them."""
+
+    def build(expression: ex.Expression) -> ex.Expression:
+        return ex.Difference(expression, ex.literals(contents))
+
+    return Combined(build, f"{constraint!r} without {len(contents)} texts", [coerced(constraint)], _all_of)
 
 
 def coerced(value: object) -> RegularConstraint:

@@ -54,7 +54,7 @@ class Special(RegularConstraint):
     def __init__(self, name: str) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidConstraint(f"special() takes the name of a token, met {name!r}")
-        self.name = name
+        self.name = utf8(name).decode()
 
     @property
     def expression(self) -> ex.Expression:

@@ -60,6 +60,9 @@ def _expected(automaton: ByteAutomaton, state: int) -> str:
     following = automaton.next_bytes(state)
     names = _ranges([byte for byte in following if byte < 0x80])
     others = [byte for byte in following if byte >= 0x80]
+    if 0xFF in others:
+        others.remove(0xFF)
+        names.append("a special token")
     if others and len(following) - len(others) > 60:
         names = [f"any character but {', '.join(_missing(following)) or 'none'}"]
     elif others:

@@ -11,10 +11,11 @@ from constrained_diffusion.errors import InvalidConstraint
 
 @final
 class FreeText(RegularConstraint):
-    """Any text in which a marker does not occur, nor will occur too early once it is put behind."""
+    """Any text in which a marker does not occur; nor, if it is to follow, occurs too early once it is put behind."""
 
-    def __init__(self, until: bytes) -> None:
+    def __init__(self, until: bytes, *, is_followed: bool = True) -> None:
         self.until = until
+        self.is_followed = is_followed
 
     @property
     def expression(self) -> ex.Expression:
@@ -23,7 +24,7 @@ class FreeText(RegularConstraint):
             return anything
         marker = ex.literal(self.until)
         expression: ex.Expression = ex.Difference(anything, ex.Concatenation((anything, marker, anything)))
-        for k in range(1, len(self.until)):
+        for k in range(1, len(self.until)) if self.is_followed else ():
             overlap = self.until[:k]
             if (overlap + self.until).startswith(self.until):
                 expression = ex.Difference(expression, ex.Concatenation((anything, ex.literal(overlap))))
@@ -65,4 +66,5 @@ def tagged(
         raise InvalidConstraint(f"begin is {begin!r}; expected the text that a tagged part begins with")
     whole_number(at_least, "at_least", InvalidConstraint, least=0)
     before = text(until=begin) if isinstance(begin, str) else text()
-    return (before + begin + content + end).repeat(at_least, at_most) + before
+    behind = FreeText(utf8(begin), is_followed=False) if isinstance(begin, str) else text()
+    return (before + begin + content + end).repeat(at_least, at_most) + behind

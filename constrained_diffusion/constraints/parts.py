@@ -1,10 +1,11 @@
 """Named parts of a text: where each stands, once the text is written."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from constrained_diffusion.automata.byte_automaton import ByteAutomaton
+from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton
 
 if TYPE_CHECKING:
     from constrained_diffusion.constraints.base import Constraint
@@ -27,26 +28,60 @@ class Part:
         return Part(self.name, self.begin + offset, self.end + offset, self.constraint, inner)
 
 
+Place = tuple[int, int]
+"""A part's number and a state of its automaton."""
+
+
 def split(text: bytes, automata: Sequence[ByteAutomaton]) -> list[tuple[int, int]] | None:
     """Where each of the languages, one behind the other, has its part of the text; None if they do not fit.
 
     Where there is a choice, an earlier part is as short as it can be.
     """
-    reached = [{0}]
-    ends: list[dict[int, list[int]]] = []
-    for automaton in automata:
-        ends.append({begin: automaton.ends(text, begin) for begin in reached[-1]})
-        reached.append({end for found in ends[-1].values() for end in found})
-    if len(text) not in reached[-1]:
+    if not automata:
+        return None if text else []
+    reached = [_entered({(0, automata[0].start)}, automata)]
+    for byte in text:
+        steps = {(k, automata[k].step(state, byte)) for k, state in reached[-1]}
+        reached.append(_entered({(k, state) for k, state in steps if state != DEAD}, automata))
+    useful = _useful(text, automata, reached)
+    if (0, automata[0].start) not in useful[0]:
         return None
-    useful = {len(text)}
-    for found in reversed(ends):
-        for begin in found:
-            found[begin] = [end for end in found[begin] if end in useful]
-        useful = {begin for begin, options in found.items() if options}
-    spans, begin = [], 0
-    for found in ends:
-        end = found[begin][0]
-        spans.append((begin, end))
-        begin = end
-    return spans
+    begins, place = [0], (0, automata[0].start)
+    for offset in range(len(text) + 1):
+        while (following := _next_part(place, automata)) is not None and following in useful[offset]:
+            begins.append(offset)
+            place = following
+        if offset < len(text):
+            place = (place[0], automata[place[0]].step(place[1], text[offset]))
+    return list(itertools.pairwise([*begins, len(text)]))
+
+
+def _next_part(place: Place, automata: Sequence[ByteAutomaton]) -> Place | None:
+    """The start of the part behind, if this one may end here."""
+    k, state = place
+    return (k + 1, automata[k + 1].start) if k + 1 < len(automata) and automata[k].accepts(state) else None
+
+
+def _entered(places: set[Place], automata: Sequence[ByteAutomaton]) -> set[Place]:
+    """The places, and the starts of the parts that may begin there."""
+    open_places = [place for place in places if place[1] != DEAD]
+    found = set(open_places)
+    while open_places:
+        following = _next_part(open_places.pop(), automata)
+        if following is not None and following[1] != DEAD and following not in found:
+            found.add(following)
+            open_places.append(following)
+    return found
+
+
+def _useful(text: bytes, automata: Sequence[ByteAutomaton], reached: Sequence[set[Place]]) -> list[set[Place]]:
+    """The places at each offset from which the rest of the text fits."""
+    useful: list[set[Place]] = [set() for _ in reached]
+    for offset in range(len(text), -1, -1):
+        for place in sorted(reached[offset], reverse=True):  # later parts first: earlier ones go on to them
+            k, state = place
+            is_end = offset == len(text) and k == len(automata) - 1 and automata[k].accepts(state)
+            goes_on = offset < len(text) and (k, automata[k].step(state, text[offset])) in useful[offset + 1]
+            if is_end or goes_on or _next_part(place, automata) in useful[offset]:
+                useful[offset].add(place)
+    return useful

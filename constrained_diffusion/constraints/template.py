@@ -1,5 +1,6 @@
 """Fixed text with slots: the fixed parts stay byte for byte, their positions float with what fills the slots."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, Final, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
-from constrained_diffusion.automata.marks import shown
+from constrained_diffusion.automata.marks import has_mark_bytes, shown
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint
 from constrained_diffusion.constraints.choice import literal
 from constrained_diffusion.constraints.parts import Part, split
@@ -63,6 +64,13 @@ class Template(RegularConstraint):
         for name in repeated:  # ordered by their first place, so that overlapping ones follow each other
             if places[name][0] < last:
                 last = max(last, places[name][-1] + 1)
+        combinations = math.prod(len(self._values(name)) for name in repeated if places[name][0] < last)
+        if combinations > MOST_VALUES:
+            raise UnsupportedConstraint(
+                f"the repeated slots {', '.join(repeated)} have {combinations:,} combinations of texts; at most "
+                f"{MOST_VALUES:,} can be followed. Give them fewer values, or other names",
+                construct="repeated slot",
+            )
         rows = [
             Template([text if _is_slot(piece, repeated[0]) else piece for piece in self.pieces[first:last]]).expression
             for text in self._values(repeated[0])
@@ -87,7 +95,8 @@ class Template(RegularConstraint):
 
     def slot_texts(self, name: str, limit: int) -> list[bytes] | None:
         automaton = self.slots[name].default_automaton
-        return automaton.texts(limit) if isinstance(automaton, ByteDFA) else None
+        texts = automaton.texts(limit) if isinstance(automaton, ByteDFA) else None
+        return None if texts is None or any(map(has_mark_bytes, texts)) else texts
 
     def fixed(self, values: Mapping[str, str]) -> "Template":
         key = tuple(sorted((name, text) for name, text in values.items() if name in self.slots))
@@ -145,7 +154,9 @@ class Template(RegularConstraint):
 
     def __repr__(self) -> str:
         text = "".join(
-            f"{{{piece.name}}}" if isinstance(piece, Slot) else piece.decode().replace("{", "{{").replace("}", "}}")
+            f"{{{piece.name}}}"
+            if isinstance(piece, Slot)
+            else piece.decode(errors="replace").replace("{", "{{").replace("}", "}}")
             for piece in self.pieces
         )
         return f"template({text if len(text) <= 80 else text[:77] + '...'!r})"
@@ -214,6 +225,11 @@ def _slot_constraint(name: str, value: Any) -> RegularConstraint:
         raise UnsupportedConstraint(
             f"the slot {{{name}}} has {value!r}, which is not regular; only regular constraints fill slots",
             construct=type(value).__name__,
+        )
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes):
+        raise InvalidConstraint(
+            f"the slot {{{name}}} has {type(value).__name__} {value!r:.60}; expected a constraint, a string or a type. "
+            f"For one of several texts write cd.choice([...]), for JSON cd.json_schema({{...}})"
         )
     return literal(value) if isinstance(value, str | bytes) else plain(value)
 

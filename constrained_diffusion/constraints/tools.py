@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -138,12 +138,16 @@ def tools(
     """
     if syntax not in _TAGS:
         raise InvalidConstraint(f"met syntax={syntax!r}; expected one of {', '.join(_TAGS)}")
+    if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
+        raise InvalidConstraint(f"met {tools!r:.60}, expected a list of tools")
     known = [_tool(tool, syntax) for tool in tools]
     tags = _TAGS[syntax]
     begin, end = begin or tags[0], end or tags[1]
     names = [tool.name for tool in known]
     if not known or len(set(names)) < len(names):
         raise InvalidConstraint(f"met tools called {names}; expected at least one, and each name once")
+    if at_most is not None and (choice not in ("auto", "required") or at_most < (choice == "required")):
+        raise InvalidConstraint(f"at_most={at_most!r} does not go with choice={choice!r}")
     if choice in names:
         return Tools([known[names.index(choice)]], 1, 1, begin, end)
     if choice not in ("auto", "required", "none"):
@@ -171,7 +175,10 @@ _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}, "ad
 
 def _parameters(function: Callable[..., Any]) -> type[BaseModel]:
     """A model of a function's parameters."""
-    hints = get_type_hints(function)
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError) as error:
+        raise InvalidConstraint(f"the types of {function.__name__}() cannot be resolved: {error}") from error
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
@@ -180,4 +187,10 @@ def _parameters(function: Callable[..., Any]) -> type[BaseModel]:
             raise InvalidConstraint(f"the parameter {name} of {function.__name__}() has no type; annotate it")
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints[name], default)
+    unfit = [name for name in fields if name.startswith(("_", "model_")) or hasattr(BaseModel, name)]
+    if unfit:
+        raise InvalidConstraint(
+            f"{function.__name__}() has a parameter called {unfit[0]}, which pydantic keeps for itself; rename it, or "
+            f"describe the function by a mapping"
+        )
     return create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)

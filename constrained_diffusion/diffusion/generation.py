@@ -52,7 +52,8 @@ class SlotText:
     probabilities: Mapping[str, float] | None = None
     """Of every text that could stand here, under the last pass's posterior: exact for its factorised prediction.
 
-    None where there are too many texts to list, or where it was not asked for."""
+    None where there are too many texts to list, where it was not asked for, and where no canvas decides: the boundary
+    of two cuts the slot, or a text can be split in several ways. On a later canvas it is given the earlier ones."""
     slots: Mapping[str, "SlotText"] = field(default_factory=dict)
     """The slots of the template that fills this one, if one does."""
 

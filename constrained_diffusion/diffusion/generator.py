@@ -14,7 +14,7 @@ from torch import Tensor
 from constrained_diffusion.automata.marks import without_marks
 from constrained_diffusion.automata.token_automaton import TokenAutomaton, compile_constraint
 from constrained_diffusion.checking import instance_of, whole_number
-from constrained_diffusion.constraints.base import Constraint, coerced
+from constrained_diffusion.constraints.base import Constraint, coerced, excluding
 from constrained_diffusion.constraints.choice import choice, utf8
 from constrained_diffusion.constraints.free_text import text as free_text
 from constrained_diffusion.constraints.infilling import Infilling
@@ -93,8 +93,8 @@ class Generator:
             n: write this many different texts for one prompt, the most probable first; fewer if there are no more.
             pins: the token id that each position of the text must hold, or -1 (see ``Generator.pins``).
             ask: names of slots, or tuples of names, whose probabilities to list; None: every slot with few texts.
-            on_pass: called after every pass with its ``PassRecord``; for a list of prompts with
-                the number of the prompt before it.
+            on_pass: called after every pass with its ``PassRecord``; for a list of prompts, and for several texts, with
+                the number of the prompt or text before it.
             schema_in_prompt: whether the prompt also describes the JSON Schema of the constraint;
                 None leaves it to the model's prompt format.
             batch_size: prompts that share one forward pass.
@@ -121,11 +121,13 @@ class Generator:
         given = self._checked_pins(pins)
         texts = [self._prompt_text(p, c, schema_in_prompt) for p, c in zip(prompts, constraints, strict=True)]
 
-        def job(text: str, constraint: Constraint | None) -> Job:
-            return self._job(text, constraint, settings, ask=ask, pins=given)
+        def job(text: str, constraint: Constraint | None, excluded: Sequence[bytes] = ()) -> Job:
+            return self._job(text, constraint, settings, ask=ask, pins=given, excluded=excluded)
 
         if n is not None:
-            return self._several(partial(job, texts[0]), constraints[0], n, settings, batch_size)
+            with progress_bar(n, progress) as shown:
+                notify = notifier(on_pass, shown, is_list=True)
+                return self._several(partial(job, texts[0]), constraints[0], n, settings, batch_size, notify)
         jobs = [job(text, c) for text, c in zip(texts, constraints, strict=True)]
         with progress_bar(len(jobs), progress) as shown:
             for first in range(0, len(jobs), batch_size):
@@ -257,6 +259,9 @@ class Generator:
             InvalidConstraint: a text to keep does not occur in the draft, or more than once.
         """
         settings = self._settings(**options)
+        if isinstance(keep, str) or not isinstance(keep, Sequence):
+            raise InvalidConstraint(f"keep is {keep!r:.60}; expected a list of texts, or of (begin, end)")
+        utf8(draft)
         ids = self.denoiser.text_ids(draft)
         pins = self._kept(ids, [span_of(draft, kept) for kept in keep])
         text = self._prompt_text(prompt, constraint, schema_in_prompt)
@@ -292,7 +297,7 @@ class Generator:
         return pinned
 
     def choose(
-        self, prompt: Prompt, options: Iterable[str] | Constraint, *, passes: int = 1, **settings: Any
+        self, prompt: Prompt, options: Iterable[str] | Constraint, *, passes: int = 1, **settings: Unpack[Options]
     ) -> Answer:
         """The most probable of several answers, with the probability of each.
 
@@ -302,16 +307,29 @@ class Generator:
         Args:
             options: the answers, or a constraint with at most 1,000 texts.
             passes: how often the model is run.
-            settings: of ``generate``; the temperature is 1 unless given.
+            settings: as for ``generate``, without ``max_passes``; the temperature is 1 unless it or a process is given.
 
         Raises:
             InvalidConstraint, UnsupportedConstraint: there are no options, or too many.
+            InfeasibleError: no answer fits into the first canvas, so that no pass sees all of one.
         """
+        if "max_passes" in settings:
+            raise TypeError("choose() takes passes= instead of max_passes=")
+        whole_number(passes, "passes", ModelError, least=1)
+        if not isinstance(prompt, str) and listed(prompt)[0]:
+            raise ModelError("choose() takes one prompt, met a list of them")
         constraint = options if isinstance(options, Constraint) else choice(options)
         asked = Template([Slot("answer", coerced(constraint))])
-        settings = {"temperature": 1.0, **settings, "max_passes": passes, "ask": ["answer"]}
-        result: Generation = self.generate(prompt, asked, **settings)
-        probabilities = result.slots["answer"].probabilities or {}
+        if settings.get("temperature") is None and settings.get("process") is None:
+            settings["temperature"] = 1.0
+        settings["max_passes"] = passes
+        result: Generation = self.generate(prompt, asked, ask=["answer"], **settings)
+        probabilities = result.slots["answer"].probabilities
+        if probabilities is None:
+            raise InfeasibleError(
+                f"the answers do not fit into one canvas of {self.denoiser.canvas_length} tokens, so no pass sees all "
+                f"of them; give shorter ones"
+            )
         best = max(probabilities, key=lambda text: probabilities[text])
         return Answer(best, constraint.parse(best), dict(sorted(probabilities.items(), key=lambda item: -item[1])))
 
@@ -389,21 +407,26 @@ class Generator:
         ask: Ask = None,
         pins: Sequence[int] = (),
         start: Sequence[int] = (),
+        excluded: Sequence[bytes] = (),
     ) -> Job:
-        """One text to write, for a formatted prompt or its ids."""
+        """One text to write, for a formatted prompt or its ids; none of those ``excluded``."""
         if constraint is None and any(pin != FREE for pin in pins):
             constraint = _ANY_TEXT
+        (constraint,) = one_each(constraint, 1)
 
         def compiled(one: Constraint) -> TokenAutomaton:
             return self.compile(one, limits=settings.limits)
 
         questions = questions_of(constraint, ask, compiled)
+        automaton = None if constraint is None else compiled(constraint)
+        is_narrowed = constraint is not None and bool(excluded)
         draft = Draft(
-            None if constraint is None else compiled(constraint),
+            compiled(excluding(constraint, excluded)) if constraint is not None and is_narrowed else automaton,
             settings.max_new_tokens,
             pins=pins,
             start_ids=start,
             fixed_spans=constraint.fixed_spans if constraint is not None and constraint.has_fixed_parts else None,
+            reference=automaton if is_narrowed else None,
             questions=list(questions.values()),
         )
         ids = self.denoiser.prompt_ids(prompt) if isinstance(prompt, str) else list(prompt)
@@ -415,27 +438,27 @@ class Generator:
 
     def _several(
         self,
-        job: Callable[[Constraint | None], Job],
+        job: Callable[..., Job],
         constraint: Constraint | None,
         n: int,
         settings: Settings,
         batch_size: int,
+        notify: OnPass,
     ) -> list[Generation]:
         """Different texts: first as the model writes them, then without those that are there already."""
-        found: dict[str, Generation] = {}
+        found: dict[bytes, Generation] = {}
         for first in range(0, n, batch_size):
             jobs = [job(constraint) for _ in range(min(batch_size, n - first))]
-            self._finish(jobs, settings)
-            for result in map(self._result, jobs):
-                found.setdefault(result.text, result)
+            self._finish(jobs, settings, notify)
+            for one in jobs:
+                found.setdefault(self._content(one), self._result(one))
         while len(found) < n and constraint is not None:
             try:
-                other = job(coerced(constraint) & ~choice(list(found)))
-                self._finish([other], settings)
+                other = job(constraint, list(found))
+                self._finish([other], settings, notify)
             except InfeasibleError:
                 break
-            result = self._result(replace(other, constraint=constraint))
-            found[result.text] = result
+            found[self._content(other)] = self._result(other)
         return sorted(found.values(), key=lambda result: -result.log_probability)
 
     def _finish(self, jobs: Sequence[Job], settings: Settings, notify: OnPass | None = None) -> None:
@@ -445,14 +468,27 @@ class Generator:
     def _checked_pins(self, pins: Sequence[int] | Tensor | None) -> list[int]:
         if pins is None:
             return []
+        if not isinstance(pins, Sequence | Tensor) or isinstance(pins, str):
+            raise ModelError(
+                f"pins are {type(pins).__name__} {pins!r:.60}; expected a list of token ids, -1 where free"
+            )
         values = pins.tolist() if isinstance(pins, Tensor) else list(pins)
         for position, pin in enumerate(values):
             whole_number(pin, f"the pin at position {position}", ModelError, least=FREE, most=self.denoiser.width - 1)
+            if pin in self.denoiser.vocabulary.end_ids:
+                raise ModelError(
+                    f"the pin at position {position} is an end token; a text ends where it can, not at a pin"
+                )
         return values
+
+    def _content(self, job: Job) -> bytes:
+        """What was written, special tokens marked."""
+        vocabulary = self.denoiser.vocabulary
+        return vocabulary.spell(id for id in job.draft.ids if id < len(vocabulary))
 
     def _result(self, job: Job) -> Generation:
         draft, constraint = job.draft, job.constraint
-        content = job.given + self.denoiser.vocabulary.spell(i for i in draft.ids if i < len(self.denoiser.vocabulary))
+        content = job.given + self._content(job)
         text = without_marks(content).decode(errors="replace" if constraint is None else "strict")
         answers = {names: draft.answers[i] for i, names in enumerate(job.names) if i in draft.answers}
         written = content[len(job.given) :]

@@ -70,6 +70,10 @@ class LogitsProcessor(TransformersProcessor):
             raise ModelError(
                 f"scores are {list(scores.shape)}; expected [B, L, V]. This processor is for diffusion models"
             )
+        if input_ids.ndim != 2 or len(input_ids) != len(scores):
+            raise ModelError(
+                f"input_ids are {list(input_ids.shape)}; expected [{len(scores)}, S], a row for each of scores"
+            )
         committed = self._committed(input_ids, scores.shape[1])
         states = self._states(committed)
         open_rows = [row for row, state in enumerate(states) if state != self.automaton.tail]

@@ -12,9 +12,8 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
@@ -34,21 +33,38 @@ OnPass = Callable[[int, PassRecord], object]
 @final
 @dataclass(frozen=True)
 class Question:
-    """What the answer in a text is: the automaton of the texts that give each answer."""
+    """What the answer in a text is: the automaton of the texts that give each answer, None where there are none."""
 
-    automata: Mapping[tuple[str, ...], TokenAutomaton]
+    automata: Mapping[tuple[str, ...], TokenAutomaton | None]
 
     def probabilities(
         self, logits: Tensor, committed: Sequence[int], log_z: float, **request: Any
-    ) -> dict[tuple[str, ...], float]:
-        """The share of each answer under a posterior with this ``log_z``, behind the committed ids; logits [L, V]."""
-        found = dict.fromkeys(self.automata, 0.0)
-        for answer, automaton in self.automata.items():
-            with suppress(InfeasibleError):  # it has no text any more
-                state = automaton.advance(None, committed)
-                posterior = automaton.posterior(logits, state=state, **request)
-                found[answer] = min(math.exp(float(posterior.log_z) - log_z), 1.0)
-        return found
+    ) -> dict[tuple[str, ...], float] | None:
+        """The share of each answer under a posterior with this ``log_z``, behind the committed ids; logits [L, V].
+
+        None where the shares make no distribution: the canvas ends before the answer shows, or a text gives several.
+        """
+        found = {
+            answer: math.exp(_log_z(automaton, logits, committed, request) - log_z)
+            for answer, automaton in self.automata.items()
+        }
+        return found if abs(sum(found.values()) - 1.0) < _TOLERANCE else None
+
+
+def _log_z(
+    automaton: TokenAutomaton | None, logits: Tensor, committed: Sequence[int], request: dict[str, Any]
+) -> float:
+    """Of an automaton behind the committed ids; -inf if it has no text there."""
+    if automaton is None:
+        return -math.inf
+    try:
+        return float(automaton.posterior(logits, state=automaton.advance(None, committed), **request).log_z)
+    except InfeasibleError:
+        return -math.inf
+
+
+_TOLERANCE: Final = 1e-6
+"""How far the probabilities of answers may be from one in sum."""
 
 
 @final
@@ -60,6 +76,7 @@ class Draft:
         pins: the token that each position of the text must hold, or -1; positions behind them are free.
         start_ids: what the canvases hold at first, instead of noise.
         fixed_spans: tells which bytes of a text are fixed. The model is shown them wherever they stand.
+        reference: what probabilities refer to, where ``automaton`` leaves out texts of it.
         questions, answers: what is asked of the text, and the probabilities of the answers.
     """
 
@@ -68,6 +85,7 @@ class Draft:
     pins: Sequence[int] = ()
     start_ids: Sequence[int] = ()
     fixed_spans: Callable[[bytes], Sequence[tuple[int, int]]] | None = None
+    reference: TokenAutomaton | None = None
     questions: Sequence[Question] = ()
     answers: dict[int, dict[tuple[str, ...], float]] = field(default_factory=dict)
     state: int = 0
@@ -301,14 +319,22 @@ class _Refinement:
         if automaton is None:
             return FreePosterior(logits, temperature)
         behind = (self.number + 1) * self.denoiser.canvas_length
-        return automaton.posterior(
-            logits,
-            state=[draft.state for draft in drafts],
-            budget=[draft.max_new_tokens - behind for draft in drafts],
-            pins=self.pins[rows],
-            min_tokens=[self._min_tokens(draft) for draft in drafts],
-            temperature=temperature,
-        )
+        try:
+            return automaton.posterior(
+                logits,
+                state=[draft.state for draft in drafts],
+                budget=[draft.max_new_tokens - behind for draft in drafts],
+                pins=self.pins[rows],
+                min_tokens=[self._min_tokens(draft) for draft in drafts],
+                temperature=temperature,
+            )
+        except InfeasibleError as error:
+            if not self.number:
+                raise
+            raise InfeasibleError(
+                f"behind the text that {self.number} finished canvases of {self.denoiser.canvas_length} tokens hold: "
+                f"{error}. Positions are those of this canvas; pins on it did not steer the earlier ones"
+            ) from error
 
     def _min_tokens(self, draft: Draft) -> int:
         """The first position of this canvas at which the text may end: behind its last pin."""
@@ -347,9 +373,11 @@ class _Refinement:
         if finished:
             log_prob, log_marginals = posterior.log_prob(best[rows]), posterior.log_marginals_of(best[rows])
             for row in finished:
-                self.log_probability[row] = float(log_prob[row - rows.start])
+                own = float(log_z[row - rows.start])
+                whole = self._reference_log_z(row, group, own)
+                self.log_probability[row] = float(log_prob[row - rows.start]) + own - whole
                 self.log_marginals[row] = log_marginals[row - rows.start].cpu()
-                self._answer(row, group, float(log_z[row - rows.start]))
+                self._answer(row, group, whole)
 
     def _changed(self, row: int, best: Tensor) -> tuple[int, ...]:
         if self.is_first_pass:
@@ -361,21 +389,29 @@ class _Refinement:
         ends = torch.nonzero(torch.isin(best, end_ids)).flatten().tolist()
         return int(ends[0]) + 1 if ends else len(best)
 
+    def _request(self, row: int, group: _Group) -> dict[str, Any]:
+        """The arguments that a row's posterior was made with."""
+        draft = self.drafts[row]
+        return {
+            "budget": draft.max_new_tokens - (self.number + 1) * self.denoiser.canvas_length,
+            "pins": self.pins[row],
+            "min_tokens": self._min_tokens(draft),
+            "temperature": group.temperature,
+        }
+
+    def _reference_log_z(self, row: int, group: _Group, own: float) -> float:
+        draft = self.drafts[row]
+        if draft.reference is None:
+            return own
+        logits = group.logits[row - group.rows.start]
+        return _log_z(draft.reference, logits, draft.ids, self._request(row, group))
+
     def _answer(self, row: int, group: _Group, log_z: float) -> None:
         """Answers the draft's questions as this canvas sees them, unless an earlier one has decided them."""
-        draft, number = self.drafts[row], row - group.rows.start
-        behind = (self.number + 1) * self.denoiser.canvas_length
+        draft, logits = self.drafts[row], group.logits[row - group.rows.start]
         for i, question in enumerate(draft.questions):
-            found = question.probabilities(
-                group.logits[number],
-                draft.ids,
-                log_z,
-                budget=draft.max_new_tokens - behind,
-                pins=self.pins[row],
-                min_tokens=self._min_tokens(draft),
-                temperature=group.temperature,
-            )
-            if i not in draft.answers or sum(p > 0 for p in found.values()) > 1:
+            found = question.probabilities(logits, draft.ids, log_z, **self._request(row, group))
+            if found is not None and (i not in draft.answers or sum(p > 0 for p in found.values()) > 1):
                 draft.answers[i] = found
 
     def _record(self, row: int, record: PassRecord) -> None:

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from constrained_diffusion.checking import real_number, whole_number
+from constrained_diffusion.checking import instance_of, real_number, whole_number
 from constrained_diffusion.errors import ModelError
 
 
@@ -98,6 +98,10 @@ class StableAndConfident(Stopping):
     unchanged_passes: int = 1
     max_entropy: float = 0.005
 
+    def __post_init__(self) -> None:
+        whole_number(self.unchanged_passes, "unchanged_passes", ModelError, least=0)
+        real_number(self.max_entropy, "max_entropy in nats", ModelError, least=0, most=float("inf"))
+
     def is_settled(self, unchanged_passes: int, mean_entropy: float) -> bool:
         return unchanged_passes >= self.unchanged_passes and mean_entropy < self.max_entropy
 
@@ -139,6 +143,8 @@ class Process:
     feedback: Feedback = Feedback.PREDICTION
 
     def __post_init__(self) -> None:
+        for name, kind in (("temperature", TemperatureSchedule), ("acceptance", Acceptance), ("stopping", Stopping)):
+            instance_of(getattr(self, name), kind, name, ModelError)
         if self.feedback not in set(Feedback):
             raise ModelError(f"met feedback {self.feedback!r}; expected one of {[str(one) for one in Feedback]}")
         whole_number(self.max_passes, "max_passes", ModelError, least=1)

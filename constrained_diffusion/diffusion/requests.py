@@ -70,12 +70,14 @@ def checked_pieces(pieces: Sequence[str | None]) -> list[str | None]:
 def span_of(draft: str, kept: str | tuple[int, int]) -> tuple[int, int]:
     """Where a kept span stands, in bytes."""
     if isinstance(kept, str):
-        if draft.count(kept) != 1:
+        if not kept or draft.count(kept) != 1:
             raise InvalidConstraint(
                 f"{kept!r} occurs {draft.count(kept)} times in the draft; expected once. Give (begin, end) instead"
             )
         begin, end = draft.index(kept), draft.index(kept) + len(kept)
     else:
+        if not isinstance(kept, tuple) or len(kept) != 2 or not all(isinstance(one, int) for one in kept):
+            raise InvalidConstraint(f"met {kept!r} among what to keep; expected a text, or (begin, end) in characters")
         begin, end = kept
         if not 0 <= begin <= end <= len(draft):
             raise InvalidConstraint(f"the span {kept!r} is not within the draft of {len(draft)} characters")

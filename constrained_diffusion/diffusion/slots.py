@@ -40,7 +40,11 @@ def questions_of(
         few = [name for name in constraint.slot_names if constraint.slot_texts(name, MOST_LISTED) is not None]
         wanted: list[Names] = [(name,) for name in few]
     else:
+        if isinstance(ask, str) or not isinstance(ask, Sequence):
+            raise InvalidConstraint(f"ask={ask!r}; expected a list of names, or of tuples of names")
         wanted = [(names,) if isinstance(names, str) else tuple(names) for names in ask]
+        if any(not names or len(set(names)) < len(names) for names in wanted):
+            raise InvalidConstraint(f"ask={ask!r}; expected names, or tuples of different names")
     return {names: _question(constraint, names, compile) for names in wanted}
 
 
@@ -54,8 +58,9 @@ def _question(constraint: Constraint, names: Names, compile: Callable[[Constrain
             f"{' and '.join(names)} have {count:,} combinations; at most {MOST_JOINT:,} can be listed",
             construct="joint distribution",
         )
-    automata: dict[Names, TokenAutomaton] = {}
+    automata: dict[Names, TokenAutomaton | None] = {}
     for answer in itertools.product(*options):
+        automata[answer] = None
         with suppress(InfeasibleError):  # the answers contradict each other, or the vocabulary cannot spell them
             automata[answer] = compile(constraint.fixed(dict(zip(names, answer, strict=True))))
     return Question(automata)

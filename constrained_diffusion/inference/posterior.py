@@ -129,6 +129,8 @@ class CanvasPosterior:
         log_prob = np.full((len(self._canvases), k), -np.inf)
         for row, canvas in enumerate(self._canvases):
             for rank, (weight, tokens) in enumerate(itertools.islice(self._best_texts(canvas, k), k)):
+                pins = canvas.request.pins
+                ids[row, rank] = np.where(pins >= 0, pins, ids[row, rank])
                 ids[row, rank, : len(tokens)] = tokens
                 log_prob[row, rank] = min(weight - canvas.log_z, 0.0)
         place = self._rows.logits.device
@@ -544,7 +546,9 @@ class _Canvas:
                     f"no valid text of the available length reaches the token pinned at position {int(later[-1])}; "
                     f"remove it, or allow longer texts"
                 )
-            return "the constraint, the pins and the budget exclude each other; relax one of them"
+            if self.request.min_tokens:
+                return f"no valid text of the available length has {self.request.min_tokens} tokens before it ends"
+            return "the constraint and the budget exclude each other; relax one of them"
         token = int(self.request.pins[pins[-1]])
         spelling = self.automaton.vocabulary.describe(token)
         return (
