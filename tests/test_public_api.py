@@ -43,6 +43,7 @@ PUBLIC = [
     "choice",
     "compile",
     "errors",
+    "grammar",
     "json_schema",
     "literal",
     "load",

@@ -379,7 +379,7 @@ class Guide(NamedTuple):
 def relaxed(tables, store, guide, config, otherwise):
     """The state of the relaxation that stands for a configuration; ``otherwise`` where only its history knows."""
     scanner, fallback = store.scanner[config], store.fallback[config]
-    if fallback >= 0 and not tables.is_start[store.scanner[fallback]]:
+    if fallback >= 0 and tables.match[scanner] < 0:
         return otherwise
     window = store.window[store.stack[config]]
     return guide.entry[guide.entry_begin[window] + guide.scan_base[scanner], store.side[config]]
