@@ -510,22 +510,29 @@ def effects(scan, match, is_closed, starts, follows, begins, buffer):
 @njit(cache=True, nogil=True)
 def _effect(scan, match, is_closed, follows, behind, text, p, state):
     """A number for what ``text[p:]`` does from a scanner state; 0 if it is stuck."""
-    rest = np.uint64(0)
+    last, place = -1, 0
+    is_over = False
     for q in range(p, len(text)):
         state = scan[state, text[q]]
         if state < 0:
-            return rest
+            is_over = True
+            break
         if match[state] >= 0:
-            rest = _rest(follows[match[state]], behind[q + 1], match[state])
+            last, place = match[state], q + 1
         elif match[state] == UNMATCHED:
-            rest = np.uint64(0)
+            last = -1
         if is_closed[state]:
-            return rest
-    return mix(rest + np.uint64(state + 1))
+            is_over = True
+            break
+    rest = np.uint64(0)
+    if last >= 0:
+        rest = _rest(follows[last], behind[place], last)
+    return rest if is_over else mix(rest + np.uint64(state + 1))
 
 
 @njit(cache=True, nogil=True)
 def _rest(follows, behind, terminal):
+    """A number for what a text does behind a terminal, in whichever scanner may be at work there."""
     total = np.uint64(0)
     for c in range(len(follows)):
         if follows[c] and behind[c] != 0:
