@@ -8,7 +8,7 @@ bytes since then again while the scanner goes on. So nothing is read twice, and 
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, TypeVar, final
 
@@ -127,11 +127,20 @@ class Windows:
         size: the most symbols of a window.
         known: of each window its symbols, the top first, and whether the bottom is among them.
         push: int32 [W, Q], the window when a symbol is pushed, or -1 where that cannot be.
+        is_forgetful: whether the relaxation forgets the stack behind every terminal, and knows only which terminal
+            that was.
     """
 
     size: int
     known: tuple[tuple[tuple[int, ...], bool], ...]
     push: NDArray[np.int32]
+    is_forgetful: bool = False
+
+    def coarser(self, grammar: Grammar) -> "Windows | None":
+        """What tells fewer stacks apart, or None."""
+        if self.is_forgetful:
+            return None
+        return Windows.of(grammar, self.size - 1) if self.size > 1 else replace(self, is_forgetful=True)
 
     @classmethod
     def of(cls, grammar: Grammar, size: int) -> "Windows":
@@ -185,6 +194,10 @@ class PushdownAutomaton(ByteAutomaton):
         self.call(kernels.intern_tail)
         is_empty = grammar.shortest >= FAR or side.is_empty
         self._start = DEAD if is_empty else int(self.call(kernels.fresh, bottom, 0))
+
+    def with_windows(self, windows: Windows) -> "PushdownAutomaton":
+        """An automaton of the same texts whose stacks are known by other windows."""
+        return PushdownAutomaton(self.grammar, windows, self.side, self.limits)
 
     @property
     def start(self) -> int:

@@ -21,6 +21,8 @@ UNMATCHED = -2
 """The last match of the scanner does not stand."""
 FAR = 2**30
 """No way to the end is known."""
+END_CLASS = 1
+"""The token class of the end tokens, see ``lifting``."""
 _MOST_FALLBACKS = 32
 """Lexing that must back up over more pending matches than these at once is not followed."""
 _MOST_REDUCTIONS = 100_000
@@ -377,35 +379,88 @@ class Guide(NamedTuple):
 def relaxed(tables, store, guide, config, otherwise):
     """The state of the relaxation that stands for a configuration; ``otherwise`` where only its history knows."""
     scanner, fallback = store.scanner[config], store.fallback[config]
-    if fallback >= 0 and not tables.is_start[store.scanner[fallback]]:
+    if fallback >= 0 and tables.match[scanner] < 0:
         return otherwise
     window = store.window[store.stack[config]]
     return guide.entry[guide.entry_begin[window] + guide.scan_base[scanner], store.side[config]]
 
 
 @njit(cache=True, nogil=True)
-def expand(tables, store, guide, config, state):
-    """The token classes that may follow a configuration whose state in the relaxation is ``state``.
+def follow(tables, store, guide, config, place):
+    """The configuration and its state in the relaxation behind the token class at a place of the guide, or ``DEAD``."""
+    label = guide.classes[place]
+    target = run(tables, store, config, guide.text[guide.text_begin[label] : guide.text_begin[label + 1]])
+    if target < 0:
+        return DEAD, DEAD
+    reached = relaxed(tables, store, guide, target, guide.class_target[place])
+    return (target, reached) if reached >= 0 else (DEAD, DEAD)
 
-    Gives int32 [n] each: the classes, the configurations behind them, and the states of these.
+
+@njit(cache=True, nogil=True)
+def expand(tables, store, guide, config, state, weight, bound, width):
+    """The ``width`` best different configurations behind one more token; more if it takes more to be sure.
+
+    The relaxation's bound on a token class is looked at first, and the exact step is taken only where that is
+    good enough.
+
+    Args:
+        config, state: the configuration, and its state in the relaxation.
+        weight: float64 [C], the logarithm of the weight of each token class.
+        bound: float64 [N + 1], the logarithm of the greatest weight behind each state of the relaxation.
+        width: how many are wanted.
+
+    Gives token classes, configurations and their states in the relaxation, int32 [n] each, the bounds, float64
+    [n], and the greatest bound of what was not looked at. The end of the text comes without a configuration, as
+    ``DEAD``.
     """
-    first, last = guide.class_begin[state], guide.class_begin[state + 1]
-    classes = np.empty(last - first, np.int32)
-    targets = np.empty(last - first, np.int32)
-    states = np.empty(last - first, np.int32)
+    first, n = guide.class_begin[state], guide.class_begin[state + 1] - guide.class_begin[state]
+    scores = np.empty(n)
+    for i in range(n):
+        scores[i] = weight[guide.classes[first + i]] + bound[guide.class_target[first + i]]
+    order = np.argsort(-scores)
+    classes = np.empty(n + 1, np.int32)
+    targets = np.empty(n + 1, np.int32)
+    states = np.empty(n + 1, np.int32)
+    bounds = np.empty(n + 1)
     count = 0
-    for i in range(first, last):
-        label = guide.classes[i]
-        target = run(tables, store, config, guide.text[guide.text_begin[label] : guide.text_begin[label + 1]])
-        if target < 0:
+    if accepts(tables, store, config):
+        classes[0], targets[0], states[0], bounds[0] = END_CLASS, DEAD, len(bound) - 1, weight[END_CLASS]
+        count = 1
+    best = np.full(width, -np.inf)
+    left_out = -np.inf
+    for i in order:
+        if scores[i] == -np.inf:
+            break
+        if scores[i] <= best[width - 1]:
+            left_out = scores[i]
+            break
+        target, reached = follow(tables, store, guide, config, first + i)
+        if target < 0 or bound[reached] == -np.inf:
             continue
-        reached = relaxed(tables, store, guide, target, guide.class_target[i])
-        if reached >= 0:
-            classes[count] = label
-            targets[count] = target
-            states[count] = reached
+        label = guide.classes[first + i]
+        score = weight[label] + bound[reached]
+        place = 0
+        while place < count and targets[place] != target:
+            place += 1
+        if place < count and bounds[place] >= score:
+            continue
+        if place == count:
             count += 1
-    return classes[:count].copy(), targets[:count].copy(), states[:count].copy()
+            _insert(best, score)
+        classes[place], targets[place], states[place], bounds[place] = label, target, reached, score
+    return classes[:count].copy(), targets[:count].copy(), states[:count].copy(), bounds[:count].copy(), left_out
+
+
+@njit(cache=True, nogil=True)
+def _insert(best, score):
+    """Keeps ``best`` the greatest of its members and the score, in descending order."""
+    place = len(best) - 1
+    if score <= best[place]:
+        return
+    while place > 0 and best[place - 1] < score:
+        best[place] = best[place - 1]
+        place -= 1
+    best[place] = score
 
 
 @njit(cache=True, nogil=True)
@@ -455,22 +510,29 @@ def effects(scan, match, is_closed, starts, follows, begins, buffer):
 @njit(cache=True, nogil=True)
 def _effect(scan, match, is_closed, follows, behind, text, p, state):
     """A number for what ``text[p:]`` does from a scanner state; 0 if it is stuck."""
-    rest = np.uint64(0)
+    last, place = -1, 0
+    is_over = False
     for q in range(p, len(text)):
         state = scan[state, text[q]]
         if state < 0:
-            return rest
+            is_over = True
+            break
         if match[state] >= 0:
-            rest = _rest(follows[match[state]], behind[q + 1], match[state])
+            last, place = match[state], q + 1
         elif match[state] == UNMATCHED:
-            rest = np.uint64(0)
+            last = -1
         if is_closed[state]:
-            return rest
-    return mix(rest + np.uint64(state + 1))
+            is_over = True
+            break
+    rest = np.uint64(0)
+    if last >= 0:
+        rest = _rest(follows[last], behind[place], last)
+    return rest if is_over else mix(rest + np.uint64(state + 1))
 
 
 @njit(cache=True, nogil=True)
 def _rest(follows, behind, terminal):
+    """A number for what a text does behind a terminal, in whichever scanner may be at work there."""
     total = np.uint64(0)
     for c in range(len(follows)):
         if follows[c] and behind[c] != 0:

@@ -18,23 +18,32 @@ from constrained_diffusion.automata.vocabulary import Vocabulary
 
 _MOST_EXPANSIONS: Final = 2000
 """States that are looked at on the way to an end before it is given up."""
+_MOST_THOROUGH_EXPANSIONS: Final = 100
+"""The same, where a way is known and a shorter one is looked for."""
+_BYTES_PER_TOKEN: Final = 2
+"""What a token on the way counts where a shorter one is looked for."""
+_LOOKED_AT: Final = 32
+"""States behind one state that are looked at for the shortest closing text."""
 _BRANCHES: Final = 8
 """States behind one state that are kept on the way to an end."""
 
 
 @final
-class Successors(NamedTuple):
-    """What may follow a state: int32 [n] each.
+class Expansion(NamedTuple):
+    """What may follow a state, the best of it, and a bound on the rest.
 
     Attributes:
-        classes: token classes; the end of the text is among them if it may come.
-        targets: the exact states behind them.
-        relaxed: the states of the relaxation that stand for these.
+        classes, targets, relaxed: int32 [n] each, token classes, the exact states behind them, and the states of the
+            relaxation that stand for these. The end of the text leads to ``TAIL``.
+        bounds: float64 [n], no text that goes on there weighs more.
+        left_out: nor does any text that goes on otherwise.
     """
 
     classes: NDArray[np.int32]
     targets: NDArray[np.int32]
     relaxed: NDArray[np.int32]
+    bounds: NDArray[np.float64]
+    left_out: float
 
 
 def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary) -> Lifted:
@@ -120,10 +129,10 @@ class ExactStates:
         self._guide = _guide(automaton, relaxation, lifted, vocabulary)
         self._shortest = automaton.grammar.shortest
         self._relaxed: dict[int, int] = {TAIL: self.tail_relaxed}
-        self._successors: dict[int, Successors] = {
-            TAIL: Successors(*(np.empty(0, np.int32) for _ in range(3))),
-        }
+        self._no_weight = np.zeros(lifted.num_classes)
+        self._nearness = -np.minimum(lifted.distance, kernels.FAR).astype(np.float64)
         self._completion: dict[int, int] = {TAIL: 0}
+        self._is_thorough: set[int] = set()
         self._lock = threading.RLock()
 
     def step(self, state: int, spelling: bytes) -> int:
@@ -152,23 +161,36 @@ class ExactStates:
         """Whether the number is that of a state met so far."""
         return 0 <= state < self.automaton.num_states
 
-    def successors(self, state: int) -> Successors:
-        """What may follow a state."""
-        known = self._successors.get(state)
-        if known is not None:
-            return known
+    def expand(self, state: int, weight: NDArray[np.float64], bound: NDArray[np.float64], width: int) -> Expansion:
+        """The ``width`` best ways to go on from a state, by the weights of token classes and the bounds behind them."""
         relaxed = self.relaxed(state)
-        found = [np.empty(0, np.int32)] * 3
-        if relaxed != DEAD:
-            found = list(self.automaton.call(kernels.expand, self._guide, state, relaxed))
-        with self._lock:
-            for target, reached in zip(found[1].tolist(), found[2].tolist(), strict=True):
-                self._relaxed.setdefault(target, reached)
-        if self.automaton.accepts(state):
-            end = (END_CLASS, TAIL, self.tail_relaxed)
-            found = [np.append(part, np.int32(value)) for part, value in zip(found, end, strict=True)]
-        self._successors[state] = Successors(*found)
-        return self._successors[state]
+        if state == TAIL or relaxed == DEAD:
+            nothing = np.empty(0, np.int32)
+            return Expansion(nothing, nothing, nothing, np.empty(0), -np.inf)
+        found = self.automaton.call(kernels.expand, self._guide, state, relaxed, weight, bound, width)
+        classes, targets, reached, bounds, left_out = found
+        targets[targets == DEAD] = TAIL
+        self._relaxed.update(zip(targets.tolist(), reached.tolist(), strict=True))
+        return Expansion(classes, targets, reached, bounds, left_out)
+
+    def choices(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Token classes that the relaxation lets follow a state, and where they lead in it; the end comes last."""
+        relaxed = self.relaxed(state)
+        part = slice(self._guide.class_begin[relaxed], self._guide.class_begin[relaxed + 1])
+        classes, targets = self._guide.classes[part], self._guide.class_target[part]
+        if self.dfa.accepting[relaxed]:
+            classes, targets = np.append(classes, END_CLASS), np.append(targets, self.tail_relaxed)
+        return classes, targets
+
+    def follow(self, state: int, choice: int) -> int:
+        """The exact state behind a choice of ``choices``, or ``DEAD``."""
+        place = self._guide.class_begin[self.relaxed(state)] + choice
+        if place == self._guide.class_begin[self.relaxed(state) + 1]:
+            return TAIL if self.automaton.accepts(state) else DEAD
+        target, reached = self.automaton.call(kernels.follow, self._guide, state, place)
+        if target != DEAD:
+            self._relaxed[target] = reached
+        return int(target)
 
     def completion(self, state: int) -> int:
         """Tokens, end token included, of some way to complete the text from a state; ``UNREACHABLE`` if none is found.
@@ -177,32 +199,46 @@ class ExactStates:
         """
         with self._lock:
             if state not in self._completion:
-                self._complete(state)
+                self._complete(state, 0)
             return self._completion[state]
 
-    def _complete(self, state: int) -> None:
+    def completes_within(self, state: int, tokens: int) -> bool:
+        """Whether a way to complete the text is known that takes no more than so many tokens, end token included."""
+        if self.completion(state) <= tokens:
+            return True
+        if self.distance[self.relaxed(state)] > tokens:
+            return False
+        with self._lock:
+            if state not in self._is_thorough:
+                self._is_thorough.add(state)
+                self._complete(state, _BYTES_PER_TOKEN)
+            return self._completion[state] <= tokens
+
+    def _complete(self, state: int, bytes_per_token: int) -> None:
+        """Looks for a way to the end: the least bytes first, each token on the way counted as some."""
         order = itertools.count()
         before: dict[int, int] = {state: state}
         queue: list[tuple[int, int, int, int]] = [(0, 0, next(order), state)]
-        for _ in range(_MOST_EXPANSIONS):
+        known = self._completion.setdefault(state, int(UNREACHABLE))
+        for _ in range(_MOST_EXPANSIONS if bytes_per_token == 0 else _MOST_THOROUGH_EXPANSIONS):
             if not queue:
                 break
             _, depth, _, current = heapq.heappop(queue)
-            ahead = self._completion.get(current)
-            if ahead is not None and ahead < UNREACHABLE:
+            ahead = self._completion.get(current, int(UNREACHABLE))
+            if ahead < UNREACHABLE and (bytes_per_token == 0 or depth + ahead < known):
                 self._note_way(state, current, before, ahead)
                 return
-            successors = self.successors(current)
-            if len(successors.classes) and successors.classes[-1] == END_CLASS:
+            found = self.expand(current, self._no_weight, self._nearness, _LOOKED_AT)
+            if TAIL in found.targets:
                 self._note_way(state, current, before, 1)
                 return
-            targets = np.array([t for t in np.unique(successors.targets).tolist() if t not in before], np.int32)
+            targets = np.array([t for t in found.targets.tolist() if t not in before], np.int32)
             closing = self.automaton.call(kernels.closings, targets, self._shortest)
             for place in np.argsort(closing, kind="stable")[:_BRANCHES].tolist():
                 if closing[place] < kernels.FAR:
                     before[int(targets[place])] = current
-                    heapq.heappush(queue, (int(closing[place]), depth + 1, next(order), int(targets[place])))
-        self._completion[state] = int(UNREACHABLE)
+                    rank = int(closing[place]) + bytes_per_token * (depth + 1)
+                    heapq.heappush(queue, (rank, depth + 1, next(order), int(targets[place])))
 
     def _note_way(self, first: int, last: int, before: dict[int, int], ahead: int) -> None:
         """Keeps the number of tokens from each state on the way."""

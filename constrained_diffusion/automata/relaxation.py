@@ -9,11 +9,13 @@ window and a scanner state is an *entry* of the automaton, not only its start. T
 through subset construction, intersection and minimisation, which know one, an entry is spelled in
 front of the text with bytes that no UTF-8 text holds; these are cut off in the end.
 
+Where even a window of one symbol makes too large an automaton, the stack is forgotten behind every terminal.
+
 Whether a terminal under way is finished is guessed, and the guess checked against the next byte only.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, final
 
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
-from constrained_diffusion.automata.pushdown import Grammar, Windows
+from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
@@ -30,6 +32,11 @@ from constrained_diffusion.limits import Limits
 _DIGITS: Final = tuple(range(0xF8, 0x100))
 _ALL_BYTES: Final = (1 << 256) - 1
 _ALL_DIGITS: Final = ex.byte_mask(_DIGITS)
+
+_MOST_STATES: Final = 2000
+"""A relaxation of more states than these gives way to a coarser one."""
+_MOST_STATES_BETWEEN: Final = 30_000
+"""Likewise one that has more before it is minimised."""
 
 Known = tuple[tuple[int, ...], bool]
 """The symbols that are known of a stack, the top first, and whether the last of them is the bottom."""
@@ -76,6 +83,27 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
     sizes = np.diff(grammar.scanner_begin)[grammar.scanner_of_state]
     counts = [sizes[symbols[0]] for symbols, _ in windows.known]
     return Relaxation(dfa, np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64), entry)
+
+
+def largest_relaxation(automaton: PushdownAutomaton, limits: Limits) -> tuple[PushdownAutomaton, Relaxation]:
+    """The relaxation by the largest windows that keep it small, and the automaton with these windows.
+
+    Raises:
+        LimitExceeded: it would grow beyond ``limits`` even if the stack is forgotten.
+    """
+    bounded = replace(limits, max_states=min(limits.max_states, _MOST_STATES_BETWEEN))
+    while True:
+        coarser = automaton.windows.coarser(automaton.grammar)
+        if coarser is None:
+            return automaton, relax(automaton.grammar, automaton.windows, automaton.side, limits)
+        try:
+            relaxation = relax(automaton.grammar, automaton.windows, automaton.side, bounded)
+        except LimitExceeded:
+            automaton = automaton.with_windows(coarser)
+            continue
+        if relaxation.dfa.num_states <= _MOST_STATES:
+            return automaton, relaxation
+        automaton = automaton.with_windows(coarser)
 
 
 def _width(count: int) -> int:
@@ -234,7 +262,11 @@ class _Builder:
         """The stacks behind one more terminal."""
         if self.grammar.ignored[terminal]:
             return (known,)
-        return tuple(sorted(set(self._shifts(known, terminal))))
+        shifted = tuple(sorted(set(self._shifts(known, terminal))))
+        if self.windows.is_forgetful and shifted:
+            targets = self.grammar.action[:, terminal]
+            return tuple(((state,), False) for state in np.unique(targets[targets >= 0]).tolist())
+        return shifted
 
     def _shifts(self, known: Known, terminal: int) -> Iterator[Known]:
         """Reduces in every way that the unknown part of the stack allows, then shifts or, at the end, accepts."""

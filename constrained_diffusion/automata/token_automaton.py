@@ -30,7 +30,7 @@ from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
 from constrained_diffusion.automata.marks import shown
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.pushdown_tokens import ExactStates, refined
-from constrained_diffusion.automata.relaxation import relax
+from constrained_diffusion.automata.relaxation import largest_relaxation
 from constrained_diffusion.automata.storage import read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.checking import instance_of, real_number, whole_number
@@ -89,7 +89,7 @@ def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits
 def _compiled_grammar(
     constraint: Constraint, automaton: PushdownAutomaton, vocabulary: Vocabulary, limits: Limits
 ) -> TokenAutomaton:
-    relaxation = relax(automaton.grammar, automaton.windows, automaton.side, limits)
+    automaton, relaxation = largest_relaxation(automaton, limits)
     lifted = _lifted(constraint, relaxation.dfa, vocabulary, limits)
     lifted = refined(lifted, automaton, vocabulary)
     exact = ExactStates(automaton, relaxation, lifted, vocabulary)

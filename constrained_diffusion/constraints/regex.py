@@ -151,13 +151,19 @@ def _constants_lower(point: int) -> int:
     return ord(lowered) if len(lowered) == 1 else ord(lowered[0])
 
 
+@lru_cache(maxsize=1024)
 def _caseless(points: CodePoints, *, ascii_only: bool) -> CodePoints:
     """The set and every other case of its members."""
+    groups = _case_groups()
+    if sum(high - low + 1 for low, high in points) < len(groups):
+        cased = [point for low, high in points for point in range(low, high + 1) if point in groups]
+    else:
+        cased = [point for point in groups if any(low <= point <= high for low, high in points)]
     extra = [
         (other, other)
-        for point, group in _case_groups().items()
-        if any(low <= point <= high for low, high in points) and not (ascii_only and point > 0x7F)
-        for other in group
+        for point in cased
+        if not (ascii_only and point > 0x7F)
+        for other in groups[point]
         if not (ascii_only and other > 0x7F)
     ]
     return normalized([*points, *extra])

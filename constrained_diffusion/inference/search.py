@@ -17,13 +17,16 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from constrained_diffusion.automata.byte_automaton import DEAD
 from constrained_diffusion.automata.classes import END_CLASS
 from constrained_diffusion.automata.lifting import UNREACHABLE
 from constrained_diffusion.automata.pushdown import TAIL
-from constrained_diffusion.automata.pushdown_tokens import ExactStates
+from constrained_diffusion.automata.pushdown_tokens import ExactStates, Expansion
 
 _WIDTHS: Final = (1, 16)
 """Exact states kept per position, until the best text is proved."""
+_LEAST_EXPANSION: Final = 4
+"""States looked at behind each, at least."""
 _RESCUE_WIDTHS: Final = (128, 1024)
 """Wider searches, where none has found a text at all."""
 _EXACT_DRAWS: Final = 12
@@ -70,15 +73,18 @@ class Chain:
     def length(self) -> int:
         return len(self.weight)
 
-    def scored(self, position: int, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """Classes, targets and bounds of what may stand at a position behind a state."""
-        successors = self.states.successors(state)
-        bound = self.weight[position, successors.classes] + self.bound[position + 1, successors.relaxed]
-        return successors.classes, successors.targets, bound
+    def expand(self, position: int, state: int, width: int) -> Expansion:
+        """The best of what may stand at a position behind a state."""
+        return self.states.expand(state, self.weight[position], self.bound[position + 1], width)
+
+    def kept_share(self, position: int, target: int, choice: "_Choice", place: int) -> float:
+        """The bound behind an exact state as a share of what the relaxation has promised for the choice of it."""
+        gain = self.bound[position + 1, self.states.relaxed(target)] - choice.promised[place]
+        return float(np.exp(min(gain, 0.0)))
 
     def fits(self, state: int, position: int) -> bool:
         """Whether a way is known to complete a state before ``position`` within the canvas and its budget."""
-        return self.states.completion(state) <= self.length + self.budget - position
+        return self.states.completes_within(state, self.length + self.budget - position)
 
 
 @final
@@ -156,16 +162,23 @@ class _Beam:
 
     def _next(self, position: int, level: _Level) -> _Level | None:
         """The states kept behind one more token, or None if the search is over."""
-        parts = [self.chain.scored(position, state) for state in level.states.tolist()]
-        parents = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
-        classes = np.concatenate([part[0] for part in parts])
-        targets = np.concatenate([part[1] for part in parts])
-        bounds = np.concatenate([part[2] for part in parts]) + level.scores[parents]
-        self._note_ends(position, parents, targets, bounds)
-        order = np.argsort(-bounds, kind="stable")
-        order = order[(bounds[order] > self.best_score) & (targets[order] != TAIL)]
-        _, first = np.unique(targets[order], return_index=True)
-        kept = self._kept(order[np.sort(first)], position + 1, targets, bounds)
+        width = max(self.width, _LEAST_EXPANSION)
+        while True:
+            parts = [self.chain.expand(position, state, width) for state in level.states.tolist()]
+            left_out = max(part.left_out + score for part, score in zip(parts, level.scores.tolist(), strict=True))
+            parents = np.repeat(np.arange(len(parts)), [len(part.classes) for part in parts])
+            classes = np.concatenate([part.classes for part in parts])
+            targets = np.concatenate([part.targets for part in parts])
+            bounds = np.concatenate([part.bounds for part in parts]) + level.scores[parents]
+            self._note_ends(position, parents, targets, bounds)
+            order = np.argsort(-bounds, kind="stable")
+            order = order[(bounds[order] > self.best_score) & (targets[order] != TAIL)]
+            _, first = np.unique(targets[order], return_index=True)
+            kept, is_safe, dropped = self._kept(order[np.sort(first)], position + 1, targets, bounds)
+            if is_safe or left_out <= self.best_score:
+                break
+            width *= 8
+        self.left_out = max(self.left_out, left_out, dropped)
         if not kept:
             return None
         rows = parents[kept]
@@ -181,24 +194,27 @@ class _Beam:
 
     def _kept(
         self, order: NDArray[np.int64], position: int, targets: NDArray[np.int32], bounds: NDArray[np.float64]
-    ) -> list[int]:
-        """The first states in order: any that may end in time, and among them enough that surely do."""
-        chain = self.chain
+    ) -> tuple[list[int], bool, float]:
+        """The first states in order: any that may end in time, and among them one that surely does, if there is one.
+
+        Gives the places kept, whether one surely ends in time, and the greatest bound among the others.
+        """
         kept: list[int] = []
-        safe = 0
+        has_safe = False
+        dropped = -np.inf
         for place in order.tolist():
             is_full = len(kept) >= self.width
-            if is_full and safe:
-                self.left_out = max(self.left_out, float(bounds[place]))
+            if is_full and has_safe:
+                dropped = max(dropped, float(bounds[place]))
                 break
             state = int(targets[place])
-            is_safe = chain.fits(state, position)
-            if is_safe or (not is_full and chain.states.completion(state) < UNREACHABLE):
+            is_safe = self.chain.fits(state, position)
+            if is_safe or (not is_full and self.chain.states.completion(state) < UNREACHABLE):
                 kept.append(place)
-                safe += is_safe
-            elif chain.states.completion(state) < UNREACHABLE:
-                self.left_out = max(self.left_out, float(bounds[place]))
-        return kept
+                has_safe = has_safe or is_safe
+            else:
+                dropped = max(dropped, float(bounds[place]))
+        return kept, has_safe, dropped
 
 
 def drawn_text(chain: Chain, best: list[int], rng: np.random.Generator) -> list[int]:
@@ -220,39 +236,51 @@ def _accepted_draw(chain: Chain, rng: np.random.Generator) -> list[int] | None:
     for position in range(chain.length):
         if state == TAIL:
             return drawn
-        classes, targets, log_mass = chain.scored(position, state)
-        top = log_mass.max(initial=-np.inf)
-        if top == -np.inf:
+        choice = _choice(chain, position, state)
+        place = choice.drawn(rng)
+        target = DEAD if place is None else chain.states.follow(state, place)
+        if place is None or target == DEAD or rng.random() >= chain.kept_share(position, target, choice, place):
             return None
-        mass = np.exp(log_mass - top)
-        total = mass.sum()
-        expected = chain.bound[position, chain.states.relaxed(state)]
-        if np.log(rng.random()) > top + np.log(total) - expected:
-            return None
-        place = min(int(np.searchsorted(np.cumsum(mass), rng.random() * total, side="right")), len(mass) - 1)
-        drawn.append(int(classes[place]))
-        state = int(targets[place])
+        drawn.append(int(choice.classes[place]))
+        state = target
     return drawn if state == TAIL or chain.fits(state, chain.length) else None
 
 
 @final
 @dataclass(eq=False)
 class _Choice:
-    """What is left to choose from at one position."""
+    """What is left to choose from at one position.
 
+    Attributes:
+        state: the exact state before it.
+        classes: token classes.
+        promised: what the relaxation says of the text behind each.
+        mass: in proportion to the probability of each.
+        is_exact: whether the mass of each is that of the exact state behind it.
+    """
+
+    state: int
     classes: NDArray[np.int32]
-    targets: NDArray[np.int32]
+    promised: NDArray[np.float64]
     mass: NDArray[np.float64]
+    is_exact: NDArray[np.bool_]
 
     def drawn(self, rng: np.random.Generator) -> int | None:
-        """An index in proportion to the mass, which is then spent; None if nothing is left."""
+        """An index in proportion to the mass; None if nothing is left."""
         total = self.mass.sum()
         if not total > 0.0:
             return None
         place = int(np.searchsorted(np.cumsum(self.mass), rng.random() * total, side="right"))
-        place = min(place, int(np.flatnonzero(self.mass)[-1]))
-        self.mass[place] = 0.0
-        return place
+        return min(place, int(np.flatnonzero(self.mass)[-1]))
+
+
+def _choice(chain: Chain, position: int, state: int) -> _Choice:
+    classes, relaxed = chain.states.choices(state)
+    promised = chain.bound[position + 1, relaxed]
+    log_mass = chain.weight[position, classes] + promised
+    top = log_mass.max(initial=-np.inf)
+    mass = np.exp(log_mass - top) if top > -np.inf else np.zeros(len(log_mass))
+    return _Choice(state, classes, promised, mass, np.zeros(len(classes), np.bool_))
 
 
 def _guided_draw(chain: Chain, rng: np.random.Generator) -> list[int] | None:
@@ -261,17 +289,16 @@ def _guided_draw(chain: Chain, rng: np.random.Generator) -> list[int] | None:
     drawn: list[int] = []
     backtracks = 0
     while choices:
-        place = choices[-1].drawn(rng)
-        if place is None:
+        position = len(choices)
+        taken = _taken(chain, choices[-1], position, rng)
+        if taken is None:
             choices.pop()
-            drawn = drawn[: len(choices) - 1]
+            drawn = drawn[: position - 2]
             backtracks += 1
             if backtracks > _BACKTRACKS:
                 return None
             continue
-        state, position = int(choices[-1].targets[place]), len(choices)
-        if state != TAIL and not chain.fits(state, position):
-            continue
+        place, state = taken
         drawn = [*drawn[: position - 1], int(choices[-1].classes[place])]
         if state == TAIL or position == chain.length:
             return drawn
@@ -279,8 +306,19 @@ def _guided_draw(chain: Chain, rng: np.random.Generator) -> list[int] | None:
     return None
 
 
-def _choice(chain: Chain, position: int, state: int) -> _Choice:
-    classes, targets, log_mass = chain.scored(position, state)
-    top = log_mass.max(initial=-np.inf)
-    mass = np.exp(log_mass - top) if top > -np.inf else np.zeros(len(log_mass))
-    return _Choice(classes, targets, mass)
+def _taken(chain: Chain, choice: _Choice, position: int, rng: np.random.Generator) -> tuple[int, int] | None:
+    """A choice that can be completed and the exact state behind it; it is not taken again. None if none is left."""
+    while True:
+        place = choice.drawn(rng)
+        if place is None:
+            return None
+        target = chain.states.follow(choice.state, place)
+        if target == DEAD or (target != TAIL and not chain.fits(target, position)):
+            choice.mass[place] = 0.0
+            continue
+        share = 1.0 if choice.is_exact[place] else chain.kept_share(position - 1, target, choice, place)
+        if rng.random() < share:
+            choice.mass[place] = 0.0
+            return place, target
+        choice.mass[place] *= share
+        choice.is_exact[place] = True
