@@ -27,6 +27,7 @@ from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.expressions import compile_expression
 from constrained_diffusion.constraints.choice import Choice, choice, utf8
 from constrained_diffusion.constraints.explaining import explanation
+from constrained_diffusion.constraints.grammar import grammar
 from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
 from constrained_diffusion.constraints.json_schema.contents import Content
 from constrained_diffusion.constraints.regex import regex
@@ -55,6 +56,7 @@ _CHECK_EXAMPLE: Final = """example:
 """
 _GENERATE_EXAMPLE: Final = """example:
   constrained-diffusion generate --regex "[A-Z][a-z]+ [A-Z][a-z]+" "Ada Lovelace, 36, lives in London."
+  constrained-diffusion generate --grammar arithmetic --max-new-tokens 32 "3 lamp and 12 mug"
 """
 _TEMPLATE_EXAMPLE: Final = """example:
   constrained-diffusion template "{name} lives in {city:[A-Z][a-z]+}, {state}." --choice state=single,married \\
@@ -151,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     for name, summary, example, add in (
         ("json", "write JSON of a schema for a text", _JSON_EXAMPLE, _add_json),
-        ("generate", "write text of a regular expression", _GENERATE_EXAMPLE, _add_generate),
+        ("generate", "write text of a regular expression or a grammar", _GENERATE_EXAMPLE, _add_generate),
         ("template", "fill the slots of a template", _TEMPLATE_EXAMPLE, _add_template),
         ("infill", "write what stands between two texts", _INFILL_EXAMPLE, _add_infill),
         ("choose", "give the probability of each of several answers", _CHOOSE_EXAMPLE, _add_choose),
@@ -218,7 +220,9 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", help=_PROMPT_HELP)
-    parser.add_argument("--regex", required=True, metavar="PATTERN", help="what the whole text must match")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--regex", metavar="PATTERN", help="what the whole text must match")
+    wanted.add_argument("--grammar", metavar="FILE", help="a Lark grammar that the text must parse with, or a name")
     _add_model(parser)
     _add_passes(parser)
     parser.set_defaults(run=_run_generate)
@@ -309,7 +313,7 @@ def _run_json(options: argparse.Namespace) -> int:
 
 
 def _run_generate(options: argparse.Namespace) -> int:
-    constraint = regex(utf8(options.regex).decode())
+    constraint = grammar(options.grammar) if options.regex is None else regex(utf8(options.regex).decode())
     print(_generator(options).generate(_prompt(options.text), constraint, **_settings(options)).text)
     return SUCCESS
 

@@ -91,7 +91,15 @@ def check_long_document(lines):
     assert 40 <= int(last.split()[0]) <= 50
 
 
+def check_arithmetic(lines):
+    (line,) = lines
+    text = line.rpartition("  (")[0]
+    assert re.fullmatch(r"[-+*/%().\d\se]+", text)
+    assert text.count("(") == text.count(")")
+
+
 CHECKS = {
+    "arithmetic": check_arithmetic,
     "template_letter": check_template_letter,
     "fill_in_the_middle": check_fill_in_the_middle,
     "revise_a_draft": check_revise_a_draft,
