@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -20,7 +20,6 @@ import referencing
 from jsonschema.exceptions import ValidationError, best_match
 from referencing.exceptions import Unresolvable
 from rich.console import Console
-from transformers.utils import logging as transformers_logging
 
 from constrained_diffusion import __version__
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton
@@ -185,6 +184,12 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
         help="between the tokens of the JSON (default: flexible, whatever json.dumps writes)",
     )
     parser.add_argument(
+        "--property-order",
+        default="declared",
+        choices=("declared", "any"),
+        help="of the members of objects (default: declared, as the schema lists them)",
+    )
+    parser.add_argument(
         "--lenient",
         action="store_true",
         help="warn of schema keywords that cannot be enforced instead of refusing them",
@@ -267,7 +272,12 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _constraint(options: argparse.Namespace) -> JsonSchema:
     path: Path = options.schema
     try:
-        constraint = json_schema(_read_json(path), whitespace=options.whitespace, lenient=options.lenient)
+        constraint = json_schema(
+            _read_json(path),
+            whitespace=options.whitespace,
+            property_order=options.property_order,
+            lenient=options.lenient,
+        )
     except ConstraintError as error:
         raise InvalidConstraint(f"{path}: {error}") from error
     for warning in constraint.warnings:
@@ -370,7 +380,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _generator(options: argparse.Namespace) -> Generator:
     console = Console(stderr=True)
-    with console.status("loading the model") if console.is_terminal else nullcontext(), _quiet_transformers():
+    with console.status("loading the model") if console.is_terminal else nullcontext():
         return Generator(load_denoiser(options.model, device=options.device, dtype=options.dtype))
 
 
@@ -382,18 +392,6 @@ def _prompt(text: str) -> str:
     if not prompt:
         raise ModelError("the text is empty; give a sentence, or - to read one from standard input")
     return prompt
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keeps transformers' own progress bars off standard error."""
-    was_shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if was_shown:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _print_pass(record: PassRecord) -> None:

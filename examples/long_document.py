@@ -11,7 +11,10 @@ import constrained_diffusion as cd
 
 LINE = {
     "type": "object",
-    "properties": {"product": {"type": "string", "maxLength": 12}, "quantity": {"type": "integer"}},
+    "properties": {
+        "product": {"type": "string", "maxLength": 12},
+        "quantity": {"type": "integer", "minimum": 1, "maximum": 99},
+    },
     "required": ["product", "quantity"],
     "additionalProperties": False,
 }

@@ -391,3 +391,17 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         cd.load(tmp_path)
     with pytest.raises(cd.errors.ModelError, match="give one"):
         cd.load(tmp_path, device="cpu", device_map="auto")
+
+
+def test_json_of_several_schemas():
+    values = GENERATOR.json(PROMPTS[:2], [{"const": 1}, {"enum": ["ab"]}], seed=0, max_new_tokens=16, max_passes=2)
+    assert values == [1, "ab"]
+    with pytest.raises(cd.errors.InvalidConstraint, match="1 constraints for 2 prompts"):
+        GENERATOR.json(PROMPTS[:2], [{"const": 1}])
+
+
+def test_an_unknown_option_is_named_with_those_there_are():
+    with pytest.raises(
+        TypeError, match="unexpected keyword argument 'max_tokens'; the options are max_new_tokens, seed"
+    ):
+        GENERATOR.generate("x", None, max_tokens=5)

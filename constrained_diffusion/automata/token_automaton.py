@@ -27,7 +27,7 @@ from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import DEAD_CLASS
 from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
-from constrained_diffusion.automata.marks import shown
+from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.pushdown_tokens import ExactStates, refined
 from constrained_diffusion.automata.relaxation import largest_relaxation
@@ -81,9 +81,16 @@ def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits
     if lifted.distance[dfa.start] >= UNREACHABLE:
         raise InfeasibleError(
             f"the vocabulary of {len(vocabulary)} tokens cannot spell any text of {constraint!r}; "
-            f"shortest is {shown(dfa.shortest_text())[:60]!r}"
+            f"shortest is {shown(dfa.shortest_text())[:60]!r}{_known_specials(dfa.shortest_text(), vocabulary)}"
         )
     return lifted
+
+
+def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:
+    """For a message: which special tokens could have been asked for, if any was."""
+    if without_marks(text) == text:
+        return ""
+    return f". Special tokens that it has, but for end tokens: {', '.join(vocabulary.specials) or 'none'}"
 
 
 def _compiled_grammar(

@@ -174,7 +174,8 @@ def template(text: str, /, **slots: Any) -> Template:
     """Fixed text with slots in braces: ``{name}``, or ``{name:pattern}`` with a regular expression.
 
     A slot is filled by what its keyword says: a constraint, a string that stands for itself, or a type (``int``,
-    ``date``, ``Literal[...]``, an Enum, a pydantic model: text bare, everything else as JSON); without a keyword
+    ``date``, ``Literal[...]``, an Enum, a pydantic model: text bare, times with an offset as RFC 3339 wants them,
+    everything else as JSON); without a keyword
     and a pattern by one line of text. ``{{`` and ``}}`` stand for braces. A name that occurs several times has
     the same text everywhere; its language must then be finite. Templates may fill slots.
 

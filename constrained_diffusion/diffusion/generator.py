@@ -22,7 +22,7 @@ from constrained_diffusion.constraints.json_schema import JsonSchema, json_schem
 from constrained_diffusion.constraints.template import Slot, Template
 from constrained_diffusion.diffusion.generation import Answer, Generation, PassRecord, Stats
 from constrained_diffusion.diffusion.loop import Draft, OnPass, write
-from constrained_diffusion.diffusion.policies import Process, TemperatureSchedule
+from constrained_diffusion.diffusion.policies import Process
 from constrained_diffusion.diffusion.progress import notifier, progress_bar
 from constrained_diffusion.diffusion.requests import (
     Job,
@@ -179,13 +179,15 @@ class Generator:
 
         Args:
             prefix, suffix: the given ends; they stay byte for byte, whatever tokens spell the seams.
-            constraint: what prefix, middle and suffix are together; None: anything.
+            constraint: what prefix, middle and suffix are together, such as ``prefix + cd.regex("[a-z]+") + suffix``;
+                None: anything.
             prompt: a request in front of the prefix.
             on_pass: called after every pass with its ``PassRecord``.
             options: as for ``generate``; ``max_new_tokens`` is for middle and suffix.
 
         Returns:
-            A ``Generation`` whose ``text`` is the middle; ``value`` is that of the whole text if there is a constraint.
+            A ``Generation`` whose ``text`` is the middle. All else is about the whole text: ``value`` if there is a
+            constraint, the places in ``slots``, and the tokens, which spell middle and suffix.
 
         Raises:
             InfeasibleError: no middle fits between the two in ``max_new_tokens``.
@@ -347,7 +349,7 @@ class Generator:
             prompt: as for ``generate``.
             schema_or_type: a JSON Schema (a dict or a bool), a constraint made by
                 ``cd.json_schema``, or a type: a pydantic model, a dataclass, a TypedDict,
-                ``Literal[...]``, an Enum, ``list[...]`` and the like.
+                ``Literal[...]``, an Enum, ``list[...]`` and the like; for a list of prompts also a list, one for each.
             schema_options: keyword arguments for ``cd.json_schema``.
             options: keyword arguments for ``generate``.
 
@@ -358,8 +360,9 @@ class Generator:
             InvalidConstraint, UnsupportedConstraint: the schema is malformed or cannot be enforced.
             InfeasibleError: no JSON of the schema fits into ``max_new_tokens``.
         """
-        constraint = self._schema(schema_or_type, schema_options or {})
-        result = self.generate(prompt, constraint, **options)
+        several = isinstance(schema_or_type, list | tuple)
+        each = [self._schema(one, schema_options or {}) for one in (schema_or_type if several else [schema_or_type])]
+        result = self.generate(prompt, each if several else each[0], **options)
         return [one.value for one in result] if isinstance(result, list) else result.value
 
     def _schema(self, schema_or_type: Any, options: dict[str, Any]) -> JsonSchema:
@@ -381,21 +384,21 @@ class Generator:
 
     # --- from requests to drafts, and from drafts to results
 
-    def _settings(
-        self,
-        *,
-        max_new_tokens: int = 256,
-        seed: int | None = None,
-        max_passes: int | None = None,
-        temperature: float | TemperatureSchedule | None = None,
-        process: Process | None = None,
-        limits: Limits = Limits(),
-    ) -> Settings:
+    def _settings(self, **options: Unpack[Options]) -> Settings:
+        unknown = next((name for name in options if name not in Options.__annotations__), None)
+        if unknown is not None:
+            raise TypeError(
+                f"unexpected keyword argument {unknown!r}; the options are {', '.join(Options.__annotations__)}"
+            )
+        max_new_tokens, limits = options.get("max_new_tokens", 256), options.get("limits", Limits())
         whole_number(max_new_tokens, "max_new_tokens", ModelError, least=1, most=2**30)
         instance_of(limits, Limits, "limits", InvalidConstraint)
         generator = torch.Generator(self.denoiser.device)
-        generator.manual_seed(seeded(seed))
-        chosen = changed(self.process if process is None else process, max_passes, temperature)
+        generator.manual_seed(seeded(options.get("seed")))
+        process = options.get("process")
+        chosen = changed(
+            self.process if process is None else process, options.get("max_passes"), options.get("temperature")
+        )
         return Settings(max_new_tokens, chosen, generator, limits)
 
     def _job(

@@ -1,6 +1,7 @@
 """DiffusionGemma as a denoiser, on transformers' own modules and cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.cache_utils import Cache, DynamicCache
+from transformers.utils import logging as transformers_logging
 
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.errors import ModelError
@@ -159,14 +161,27 @@ def load_diffusion_gemma(
     try:
         _check_kind(AutoConfig.from_pretrained(name_or_path).model_type)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-        model = DiffusionGemmaForBlockDiffusion.from_pretrained(
-            name_or_path, dtype=dtype if dtype is not None else "auto", device_map=device_map
-        )
+        with _quiet():
+            model = DiffusionGemmaForBlockDiffusion.from_pretrained(
+                name_or_path, dtype=dtype if dtype is not None else "auto", device_map=device_map
+            )
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load a DiffusionGemma checkpoint from {str(name_or_path)!r}: {error}") from error
     if device is not None:
         _move(model, device)
     return DiffusionGemmaDenoiser(model, tokenizer, prompt_format)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers' progress bar off standard error."""
+    was_shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if was_shown:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _check_kind(model_type: str) -> None:
