@@ -8,17 +8,32 @@ import pytest
 import torch
 
 from constrained_diffusion.models.tiny.corpus import KINDS, examples, is_held_out
-from constrained_diffusion.models.tiny.train import Batch, Recipe, Trainer, learning_rate
+from constrained_diffusion.models.tiny.train import Batch, Recipe, Trainer, learning_rate, partly_accepted
 
-RECIPE = Recipe(cycles=(400, 1000), warmup_steps=10)
+RECIPE = Recipe(steps=400, warmup_steps=10, cooldown_share=0.25)
 
 
-def test_the_rate_rises_and_falls_in_each_cycle():
-    rates = [learning_rate(step, RECIPE) / RECIPE.learning_rate for step in range(1000)]
-    for start, end in ((0, 400), (400, 1000)):
-        assert rates[start] == pytest.approx(0.1)
-        assert rates[start + 10 : start + 100] == [1.0] * 90
-        assert rates[end - 1] == pytest.approx(0.02)
+def test_the_rate_rises_and_falls():
+    rates = [learning_rate(step, RECIPE) / RECIPE.learning_rate for step in range(400)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:300] == [1.0] * 290
+    assert rates[399] == pytest.approx(0.02)
+
+
+def test_a_second_pass_holds_draws_of_the_first_at_its_most_certain_positions():
+    """Logits that are sure of token 9 at some positions: these are drawn first, what is given stays."""
+    generator = torch.Generator().manual_seed(0)
+    canvas = torch.full((64, 20), 4)
+    guess = torch.zeros(64, 20, 12)
+    guess[:, 5:10, 9] = 50.0
+    given = torch.zeros(64, 20, dtype=torch.bool)
+    given[:, 7] = True
+    result = partly_accepted(canvas, guess, given, generator)
+    assert (result[:, 7] == 4).all()
+    sure, others = result[:, [5, 6, 8, 9]] == 9, result[:, 10:] != 4
+    assert set(result[:, [5, 6, 8, 9]].unique().tolist()) == {4, 9}
+    assert sure.all(-1)[others.any(-1)].all()
+    assert 0.1 < others.float().mean() < 0.7
 
 
 def test_a_resumed_run_takes_the_same_steps(tmp_path):

@@ -201,7 +201,7 @@ def address(words: Words) -> Spoken:
 
 def order_lines(words: Words) -> Spoken:
     goods = words.several(lambda: words.pick(GOODS))
-    lines = [{"product": item, "quantity": words.number(1, 30)} for item in goods]
+    lines = [{"product": item, "quantity": words.number(1, 99)} for item in goods]
     return Spoken(lines, enumerate_in_words([f"{line['quantity']} {line['product']}" for line in lines]))
 
 

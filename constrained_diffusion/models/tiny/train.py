@@ -34,8 +34,8 @@ from constrained_diffusion.models.tiny.corpus import Example, copying_examples, 
 
 PAD, END, START = "<pad>", "<eos>", "<bos>"
 PAD_ID, END_ID, START_ID = 0, 1, 2
-WORDS_NUMBERS_REST = r"\p{L}+|\p{N}{1,2}|[^\p{L}\p{N}]+"
-"""A word is the same tokens behind a space and behind a quote, and a number goes in pairs of digits,
+WORDS_DIGITS_REST = r"\p{L}+|\p{N}|[^\p{L}\p{N}]+"
+"""A word is the same tokens behind a space and behind a quote, and every digit is a token of its own,
 so that copying is easy."""
 
 
@@ -43,16 +43,15 @@ so that copying is easy."""
 class Recipe:
     """Everything that decides the result."""
 
-    cycles: tuple[int, ...] = (5_400, 8_000)
-    """The steps at which training is cooled down and what there is then is whole; it warms up again behind each."""
+    steps: int = 7_000
     warmup_steps: int = 100
-    cooldown_share: float = 0.25
-    """The last part of a cycle lowers the learning rate."""
+    cooldown_share: float = 0.428
+    """The last part of training lowers the learning rate."""
     copying_steps: tuple[int, int] = (600, 600)
     """The first steps see only sentences to copy from, plain ones and then varied ones: attention to
     the prompt is then learned in minutes, and hardly ever without."""
-    full_canvas_share: float = 0.08
-    """The last part of a cycle runs on canvases of full length."""
+    full_canvas_share: float = 0.06
+    """The very last part runs on canvases of full length."""
     batch_size: int = 32
     full_canvas_batch_size: int = 16
     learning_rate: float = 5e-3
@@ -62,15 +61,6 @@ class Recipe:
     vocabulary_size: int = 896
     canvas_length: int = 256
     seed: int = 0
-
-    @property
-    def steps(self) -> int:
-        return self.cycles[-1]
-
-    def cycle(self, step: int) -> tuple[int, int]:
-        """Where the cycle of a step begins and ends."""
-        end = next((end for end in self.cycles if step < end), self.steps)
-        return max((start for start in self.cycles if start < end), default=0), end
 
 
 # --- tokenizer and architecture ------------------------------------------------------------------
@@ -90,7 +80,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(WORDS_NUMBERS_REST), behavior="isolated"),
+            pre_tokenizers.Split(Regex(WORDS_DIGITS_REST), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -283,15 +273,29 @@ def noised(batch: Batch, recipe: Recipe, generator: torch.Generator) -> Tensor:
 # --- training ------------------------------------------------------------------------------------
 
 
+def partly_accepted(canvas: Tensor, guess: Tensor, given: Tensor, generator: torch.Generator) -> Tensor:
+    """The canvas one pass later: a random share of the most certain positions holds what the model drew. int [B, L].
+
+    The model so learns to mend its own mistakes, not only random tokens (Savinov et al. 2022).
+    """
+    rows, length = canvas.shape
+    probabilities = guess.softmax(-1)
+    drawn = torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator).view(rows, length)
+    rank = torch.special.entr(probabilities).sum(-1).argsort(-1).argsort(-1)
+    is_accepted = rank < length * torch.rand(rows, 1, generator=generator)
+    return torch.where(is_accepted & ~given, drawn, canvas)
+
+
 def loss_of(model: DiffusionGemmaForBlockDiffusion, batch: Batch, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Cross-entropy of the clean tokens; half of the steps are conditioned on a first guess."""
+    """Cross-entropy of the clean tokens; half of the steps are a second pass behind a first guess."""
     canvas = noised(batch, recipe, generator)
     encoded = model.model.encoder(input_ids=batch.prompt).past_key_values
     guess = None
     if torch.rand(1, generator=generator) < 0.5:
-        temperature = 0.4 + 0.6 * torch.rand(1, generator=generator)
+        temperature = 0.3 + 0.7 * torch.rand(1, generator=generator)
         with torch.no_grad():
             guess = model(past_key_values=encoded, decoder_input_ids=canvas).logits / temperature
+        canvas = partly_accepted(canvas, guess, batch.given, generator)
     output = model(past_key_values=encoded, decoder_input_ids=canvas, self_conditioning_logits=guess)
     losses = functional.cross_entropy(output.logits.flatten(0, 1), batch.target.flatten(), reduction="none")
     is_text = torch.arange(batch.target.shape[1]) < batch.length[:, None]
@@ -300,10 +304,9 @@ def loss_of(model: DiffusionGemmaForBlockDiffusion, batch: Batch, recipe: Recipe
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """In each cycle up during warm-up, then constant, and in the last part down to a fiftieth."""
-    start, end = recipe.cycle(step)
-    up = (step - start + 1) / recipe.warmup_steps
-    down = (end - step) / ((end - start) * recipe.cooldown_share)
+    """Up during warm-up, then constant, and in the last part down to a fiftieth."""
+    up = (step + 1) / recipe.warmup_steps
+    down = (recipe.steps - step) / (recipe.steps * recipe.cooldown_share)
     return recipe.learning_rate * max(min(up, down, 1.0), 0.02)
 
 
@@ -367,8 +370,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.step, self.recipe)
-        start, end = self.recipe.cycle(self.step)
-        is_full = end - self.step <= (end - start) * self.recipe.full_canvas_share
+        is_full = self.recipe.steps - self.step <= self.recipe.steps * self.recipe.full_canvas_share
         loss = loss_of(self.model, at_full_length(batch, self.recipe) if is_full else batch, self.recipe, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -411,11 +413,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoint", help="where the model goes")
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints of the training go")
-    parser.add_argument("--cycles", type=int, nargs="+", default=Recipe.cycles, help="steps at which to cool down")
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--save-every", type=int, default=250)
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    recipe = Recipe(cycles=tuple(arguments.cycles))
+    recipe = Recipe(steps=arguments.steps)
     tokenizer = train_tokenizer(recipe)
     export(train(recipe, tokenizer, arguments.work, arguments.save_every), tokenizer, arguments.out)
 
