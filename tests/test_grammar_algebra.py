@@ -97,3 +97,14 @@ def test_an_empty_intersection_is_infeasible():
 def test_other_combinations_are_refused_by_name(combine):
     with pytest.raises(cd.errors.UnsupportedConstraint, match=r"grammar\('json'\) is not regular"):
         combine(cd.grammar("json"))
+
+
+@pytest.mark.parametrize("pattern", [r"[^()]*\(.*", r".*\(.*\(.*\).*\).*", r".{20,}", r"[0-9]+ \+ [0-9]+"])
+def test_a_narrowed_grammar_is_completed_as_both_want_it(pattern):
+    """The shortest text of the grammar alone leads nowhere near what the pattern asks for."""
+    vocabulary = cd.Vocabulary([*(bytes([b]) for b in range(256)), None], end_ids=256)
+    constraint = cd.grammar("arithmetic") & cd.regex(pattern)
+    generator = cd.Generator(cd.RandomDenoiser(vocabulary, canvas_length=40, seed=3))
+    result = generator.generate("", constraint, seed=0, max_new_tokens=40, max_passes=2)
+    assert cd.grammar("arithmetic").matches(result.text)
+    assert cd.regex(pattern).matches(result.text)

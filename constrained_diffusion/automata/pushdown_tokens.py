@@ -233,7 +233,11 @@ class ExactStates:
                 self._note_way(state, current, before, 1)
                 return
             targets = np.array([t for t in found.targets.tolist() if t not in before], np.int32)
-            closing = self.automaton.call(kernels.closings, targets, self._shortest)
+            # The stack's closing knows the depth, the relaxation knows what else the text still has to hold.
+            away = np.array(
+                [self.distance[relaxed] if relaxed != DEAD else 0 for relaxed in map(self.relaxed, targets.tolist())]
+            )
+            closing = self.automaton.call(kernels.closings, targets, self._shortest) + np.minimum(away, kernels.FAR)
             for place in np.argsort(closing, kind="stable")[:_BRANCHES].tolist():
                 if closing[place] < kernels.FAR:
                     before[int(targets[place])] = current
