@@ -18,7 +18,7 @@ LIBRARY = {
         ('{"a": [1, -2.5e3, true], "b\\n\\u00e9": {"c": null}}', " [ ] ", '"é"', "[[[{}]]]", "-0", '{"a":1,"a":2}'),
         '{}[]",:01.eE-+truefalsn \\ué\n',
     ),
-    "arithmetic": (("1 + 2*(3-x)", "-a^ -2", "foo_1 / 3.25", "((1))", "2^3^4", "+ - + x"), "0123.()+-*/^ax_ "),
+    "arithmetic": (("1 + 2*(3-7)", "-3** -2", "41 // 3.25", "((1))", "2**3**4", "+ - + 5 % 2"), "0123.()+-*/% "),
 }
 
 
@@ -56,7 +56,7 @@ def assert_agrees_with_lark(source, texts, characters, count):
         expected = parses(lark, text)
         verdicts[expected] += 1
         assert constraint.matches(text) == expected, text
-    assert min(verdicts) > count // 30, verdicts
+    assert min(verdicts) > count // 20, verdicts
 
 
 @pytest.mark.parametrize("name", GRAMMARS)

@@ -1,9 +1,9 @@
-"""Inference on a chain: one recursion over the edges of an automaton, the semiring is a parameter.
+"""Inference on a chain: recursions over the edges of an automaton, for sums and for maxima of products.
 
 Weights come as logarithms, -inf is a true zero. Sums run on extended floats, a mantissa times a
 power of two with a 64-bit exponent: they can neither overflow nor underflow, and cost no
-exponential per edge. Maxima stay in logarithms. Shapes: L positions, C token classes, N + 1 states (the last is
-the tail behind the end of the text), E edges.
+exponential per edge. Maxima need no sum and stay in logarithms, a third of the time. Shapes: L positions, C token
+classes, N + 1 states (the last is the tail behind the end of the text), E edges.
 """
 
 import numpy as np
