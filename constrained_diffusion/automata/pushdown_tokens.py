@@ -157,10 +157,6 @@ class ExactStates:
             self._relaxed[state] = known
         return known
 
-    def is_known(self, state: int) -> bool:
-        """Whether the number is that of a state met so far."""
-        return 0 <= state < self.automaton.num_states
-
     def expand(self, state: int, weight: NDArray[np.float64], bound: NDArray[np.float64], width: int) -> Expansion:
         """The ``width`` best ways to go on from a state, by the weights of token classes and the bounds behind them."""
         relaxed = self.relaxed(state)
