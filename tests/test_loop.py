@@ -203,11 +203,25 @@ def test_forced_positions_do_not_stop_the_loop_early():
     vocabulary = cd.Vocabulary([b"a", b"b", b"x", None], end_ids=3)
     logits = torch.zeros(1, 60, 4)
     denoiser = cd.ScriptedDenoiser(vocabulary, [logits])
-    process = cd.Process(max_passes=6, temperature=cd.ConstantTemperature(1.0), stopping=cd.StableAndConfident(1, 0.1))
+    stopping = cd.StableAndConfident(max_entropy=0.1, max_open_entropy=0.1)
+    process = cd.Process(max_passes=6, temperature=cd.ConstantTemperature(1.0), stopping=stopping)
     result = cd.Generator(denoiser, process).generate("", cd.regex("x{50}[ab]{2}"), max_new_tokens=60, seed=0)
     assert result.stats.passes == 6
     assert {record.undetermined for record in result.trace} == {2}
     assert result.trace[0].mean_entropy == pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("rare, passes", [(0.0005, 2), (0.0008, 6), (0.004, 6)])
+def test_doubt_all_over_the_canvas_keeps_the_loop_going(rare, passes):
+    """A canvas without a forced position is held to DiffusionGemma's own bound, 0.005 nats on average."""
+    vocabulary = cd.Vocabulary([b"a", b"b", None], end_ids=2)
+    nats = -rare * math.log(rare) - (1 - rare) * math.log(1 - rare)
+    logits = torch.tensor([math.log(1 - rare), math.log(rare), 0.0]).expand(1, 60, 3)
+    process = cd.Process(max_passes=6, temperature=cd.ConstantTemperature(1.0))
+    generator = cd.Generator(cd.ScriptedDenoiser(vocabulary, [logits]), process)
+    result = generator.generate("", cd.regex("[ab]{59}"), max_new_tokens=60, seed=0)
+    assert result.trace[-1].mean_entropy == pytest.approx(nats, rel=1e-3)
+    assert result.stats.passes == passes
 
 
 def test_a_fully_determined_text_settles_at_once():

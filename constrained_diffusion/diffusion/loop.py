@@ -353,7 +353,8 @@ class _Refinement:
             mean_entropy = float(open_entropy.mean()) if len(open_entropy) else 0.0
             is_same = not self.is_first_pass and torch.equal(best[row], self.best[row])
             self.unchanged[row] = self.unchanged[row] + 1 if is_same else 0
-            self.is_settled[row] = self.process.stopping.is_settled(self.unchanged[row], mean_entropy)
+            canvas_entropy = mean_entropy * len(open_entropy) / self.shape[1]
+            self.is_settled[row] = self.process.stopping.is_settled(self.unchanged[row], canvas_entropy, mean_entropy)
             if self.is_settled[row] or is_last:
                 finished.append(row)
             self._record(

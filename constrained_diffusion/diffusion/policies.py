@@ -83,27 +83,36 @@ class Stopping(ABC):
     """When a canvas needs no further pass."""
 
     @abstractmethod
-    def is_settled(self, unchanged_passes: int, mean_entropy: float) -> bool:
+    def is_settled(self, unchanged_passes: int, canvas_entropy: float, open_entropy: float) -> bool:
         """Whether to stop, given how many passes the best canvas has stayed as it is.
 
-        ``mean_entropy`` is taken over the positions that the constraint leaves open, in nats.
+        ``open_entropy`` is the mean over the positions that the constraint leaves open, in nats, and
+        ``canvas_entropy`` the same doubt spread over the whole canvas.
         """
 
 
 @final
 @dataclass(frozen=True)
 class StableAndConfident(Stopping):
-    """Stops once the best canvas has not changed for some passes and the open positions are certain."""
+    """Stops once the best canvas has not changed for some passes and its tokens are certain.
+
+    ``max_entropy`` is DiffusionGemma's own bound, on the mean over the canvas. Where nearly every position is forced
+    that mean is small whatever the others are: ``max_open_entropy`` bounds their own. Without a constraint
+    all positions are open and the first bound decides.
+    """
 
     unchanged_passes: int = 1
     max_entropy: float = 0.005
+    max_open_entropy: float = 0.02
 
     def __post_init__(self) -> None:
         whole_number(self.unchanged_passes, "unchanged_passes", ModelError, least=0)
-        real_number(self.max_entropy, "max_entropy in nats", ModelError, least=0, most=float("inf"))
+        for name in ("max_entropy", "max_open_entropy"):
+            real_number(getattr(self, name), f"{name} in nats", ModelError, least=0, most=float("inf"))
 
-    def is_settled(self, unchanged_passes: int, mean_entropy: float) -> bool:
-        return unchanged_passes >= self.unchanged_passes and mean_entropy < self.max_entropy
+    def is_settled(self, unchanged_passes: int, canvas_entropy: float, open_entropy: float) -> bool:
+        is_certain = canvas_entropy < self.max_entropy and open_entropy < self.max_open_entropy
+        return unchanged_passes >= self.unchanged_passes and is_certain
 
 
 @final
@@ -111,7 +120,7 @@ class StableAndConfident(Stopping):
 class NeverStop(Stopping):
     """Runs every pass."""
 
-    def is_settled(self, unchanged_passes: int, mean_entropy: float) -> bool:
+    def is_settled(self, unchanged_passes: int, canvas_entropy: float, open_entropy: float) -> bool:
         return False
 
 
