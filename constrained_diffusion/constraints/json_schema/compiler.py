@@ -52,13 +52,18 @@ class Style:
 
 @final
 class Shared(ex.Expression):
-    """An expression that stands in several places; its automaton is made once."""
+    """An expression that may stand in several places: from the second in a whole on, as an automaton made once."""
 
     def __init__(self, body: ex.Expression) -> None:
         self.body = body
+        self._whole: ex.Meter | None = None
         self._compiled: dict[Limits, ByteDFA] = {}
 
     def add_to(self, nfa: ex.NFA, enter: int, leave: int) -> None:
+        if self._whole is not nfa.meter:
+            self._whole = nfa.meter
+            self.body.add_to(nfa, enter, leave)
+            return
         if nfa.limits not in self._compiled:
             self._compiled[nfa.limits] = ex.compile_expression(
                 self.body, nfa.limits, minimized_up_to=_WORTH_MINIMISING, meter=nfa.meter
