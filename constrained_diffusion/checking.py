@@ -6,6 +6,15 @@ from typing import Any
 from constrained_diffusion.errors import ConstrainedDiffusionError
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """The text for a message or a ``repr``; of a longer one the beginning and the end.
+
+    >>> shortened("abcdefghijklmnopqrstuvwxyz", 15)
+    'abcdefgh...wxyz'
+    """
+    return text if len(text) <= most else f"{text[: most * 2 // 3 - 2]}...{text[len(text) - most // 3 + 1 :]}"
+
+
 def whole_number(
     value: Any, name: str, error: type[ConstrainedDiffusionError], *, least: int | None = None, most: int | None = None
 ) -> int:

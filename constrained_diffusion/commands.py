@@ -18,6 +18,7 @@ from rich.console import Console
 
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.expressions import compile_expression
+from constrained_diffusion.checking import shortened
 from constrained_diffusion.constraints.choice import Choice, choice, utf8
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.grammar import grammar
@@ -208,7 +209,7 @@ def _schema_error(constraint: JsonSchema, content: bytes) -> str | None:
     except (ValueError, ArithmeticError, RecursionError, re.error, Unresolvable, ConstrainedDiffusionError):
         return None
     if error is not None:
-        return _on_one_line(f"at {error.json_path}: {_shortened(error.message)}")
+        return _on_one_line(f"at {error.json_path}: {shortened(error.message, 300)}")
     limits = "".join(f"; {bound}" for bound in constraint.bounds)
     return f"the value satisfies the schema; its spelling, its order of properties or its size does not suit{limits}"
 
@@ -222,10 +223,6 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
 @lru_cache(maxsize=64)
 def _pattern_automaton(pattern: str) -> ByteAutomaton:
     return compile_expression(Content("pattern", pattern).expression, Limits())
-
-
-def _shortened(message: str) -> str:
-    return message if len(message) <= 300 else f"{message[:200]} ... {message[-97:]}"
 
 
 RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {

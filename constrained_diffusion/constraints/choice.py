@@ -5,7 +5,7 @@ from typing import final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.marks import mark
-from constrained_diffusion.checking import instance_of
+from constrained_diffusion.checking import instance_of, shortened
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
 from constrained_diffusion.constraints.parts import Part
 from constrained_diffusion.errors import InvalidConstraint
@@ -44,7 +44,7 @@ class Literal(RegularConstraint):
         return [(0, len(text))]
 
     def __repr__(self) -> str:
-        return f"literal({self.text.decode()!r})"
+        return f"literal({shortened(self.text.decode())!r})"
 
 
 @final
@@ -90,7 +90,7 @@ class Choice(RegularConstraint):
         return next((part.parts(text) for part in self._parts if part.matches(text)), ())
 
     def __repr__(self) -> str:
-        return f"choice({list(self.options)!r})"
+        return f"choice({shortened(repr(list(self.options)))})"
 
 
 def literal(text: str | bytes) -> Literal:

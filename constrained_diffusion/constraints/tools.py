@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.marks import shown
+from constrained_diffusion.checking import shortened
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
 from constrained_diffusion.constraints.choice import Special
 from constrained_diffusion.constraints.free_text import text
@@ -100,7 +101,7 @@ class Tools(RegularConstraint):
         return Call(part.name, {name: values[name] for name in values if name in fields})
 
     def __repr__(self) -> str:
-        return f"tools([{', '.join(self.tools)}])"
+        return f"tools([{shortened(', '.join(self.tools))}])"
 
 
 def tools(

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from referencing import Registry
 
 from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.checking import shortened
 from constrained_diffusion.constraints.base import RegularConstraint
 from constrained_diffusion.constraints.json_schema.compiler import (
     AdditionalProperties,
@@ -80,8 +81,7 @@ class JsonSchema(RegularConstraint):
             raise ConstraintError(f"the type's own validation rejects {text!r}: {error}") from error
 
     def __repr__(self) -> str:
-        shown = json.dumps(self.schema)
-        return f"json_schema({shown if len(shown) <= 80 else shown[:77] + '...'})"
+        return f"json_schema({shortened(json.dumps(self.schema))})"
 
 
 def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compiler, ex.Expression]:
