@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Unpack, final
+from typing import Any, Final, TypeVar, Unpack, final, overload
 from weakref import WeakKeyDictionary
 
 import torch
@@ -28,6 +28,7 @@ from constrained_diffusion.diffusion.requests import (
     Job,
     Options,
     Settings,
+    WritingOptions,
     changed,
     checked_pieces,
     listed,
@@ -42,6 +43,9 @@ from constrained_diffusion.limits import Limits
 from constrained_diffusion.models.denoiser import Denoiser, Prompt
 
 _ANY_TEXT: Final = free_text()
+T = TypeVar("T")
+Prompts = list[Any] | tuple[Any, ...]
+"""Several prompts, for type checkers: to them a string is a sequence of strings too, which here it is not."""
 
 
 @final
@@ -69,6 +73,41 @@ class Generator:
             kept[limits] = compile_constraint(constraint, self.denoiser.vocabulary, limits=limits)
         return kept[limits]
 
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        constraint: Constraint | None = None,
+        *,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self, prompt: Prompt, constraint: Constraint | None = None, *, n: int, **options: Unpack[WritingOptions]
+    ) -> list[Generation]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Prompts,
+        constraint: Constraint | Sequence[Constraint | None] | None = None,
+        *,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> list[Generation]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        constraint: Constraint | Sequence[Constraint | None] | None = None,
+        *,
+        n: int | None = None,
+        **options: Unpack[WritingOptions],
+    ) -> Generation | list[Generation]: ...
+
     def generate(
         self,
         prompt: Prompt | Sequence[Prompt],
@@ -82,8 +121,8 @@ class Generator:
         batch_size: int = 8,
         progress: bool = False,
         **options: Unpack[Options],
-    ) -> Any:
-        """Writes a text for a prompt: a ``Generation``, or a list of them for a list of prompts.
+    ) -> Generation | list[Generation]:
+        """Writes a text for a prompt: a ``Generation``, or a list of them for a list of prompts and with ``n``.
 
         Args:
             prompt: a text; for a model with a chat template also the messages of a chat (dicts
@@ -325,7 +364,7 @@ class Generator:
         if settings.get("temperature") is None and settings.get("process") is None:
             settings["temperature"] = 1.0
         settings["max_passes"] = passes
-        result: Generation = self.generate(prompt, asked, ask=["answer"], **settings)
+        result = self.generate(prompt, asked, ask=["answer"], **settings)
         probabilities = result.slots["answer"].probabilities
         if probabilities is None:
             raise InfeasibleError(
@@ -335,15 +374,71 @@ class Generator:
         best = max(probabilities, key=lambda text: probabilities[text])
         return Answer(best, constraint.parse(best), dict(sorted(probabilities.items(), key=lambda item: -item[1])))
 
+    @overload
+    def json(
+        self,
+        prompt: Prompt,
+        schema_or_type: type[T],
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> T: ...
+
+    @overload
+    def json(
+        self,
+        prompt: Prompt,
+        schema_or_type: type[T],
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: int,
+        **options: Unpack[WritingOptions],
+    ) -> list[T]: ...
+
+    @overload
+    def json(
+        self,
+        prompt: Prompts,
+        schema_or_type: type[T],
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> list[T]: ...
+
+    @overload
+    def json(
+        self,
+        prompt: Prompts,
+        schema_or_type: Any,
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> list[Any]: ...
+
+    @overload
     def json(
         self,
         prompt: Prompt | Sequence[Prompt],
         schema_or_type: Any,
         *,
         schema_options: dict[str, Any] | None = None,
-        **options: Any,
+        n: int | None = None,
+        **options: Unpack[WritingOptions],
+    ) -> Any: ...
+
+    def json(
+        self,
+        prompt: Any,
+        schema_or_type: Any,
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: int | None = None,
+        **options: Unpack[WritingOptions],
     ) -> Any:
-        """Writes JSON of a schema or a Python type and gives its value; a list of them for a list of prompts.
+        """Writes JSON of a schema or a Python type and gives its value; a list for a list of prompts and with ``n``.
 
         Args:
             prompt: as for ``generate``.
@@ -351,7 +446,7 @@ class Generator:
                 ``cd.json_schema``, or a type: a pydantic model, a dataclass, a TypedDict,
                 ``Literal[...]``, an Enum, ``list[...]`` and the like; for a list of prompts also a list, one for each.
             schema_options: keyword arguments for ``cd.json_schema``.
-            options: keyword arguments for ``generate``.
+            n, options: as for ``generate``.
 
         Returns:
             The parsed JSON, or for a type a validated instance.
@@ -362,7 +457,7 @@ class Generator:
         """
         several = isinstance(schema_or_type, list | tuple)
         each = [self._schema(one, schema_options or {}) for one in (schema_or_type if several else [schema_or_type])]
-        result = self.generate(prompt, each if several else each[0], **options)
+        result = self.generate(prompt, each if several else each[0], n=n, **options)
         return [one.value for one in result] if isinstance(result, list) else result.value
 
     def _schema(self, schema_or_type: Any, options: dict[str, Any]) -> JsonSchema:
