@@ -202,7 +202,7 @@ BAD_REQUESTS = {
     "temperature inf": (("x", "--temperature", "inf"), "temperature is inf"),
     "large seed": (("x", "--seed", 2**64), "expected a whole number from -9223372036854775808"),
     "no number": (("x", "--seed", "one"), "invalid int value: 'one'"),
-    "no device": (("x", "--device", "abacus"), "device 'abacus'"),
+    "no device": (("x", "--device", "abacus"), "device is 'abacus'"),
     "no dtype": (("x", "--dtype", "int3"), "dtype"),
     "no model": (("x", "--model", "none/here"), "'none/here'"),
     "a file as a model": (("x", "--model", "schema.json"), "'schema.json'"),

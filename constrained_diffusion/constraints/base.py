@@ -9,7 +9,7 @@ from typing import Any, Final, TypeGuard, final
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.marks import shown, without_marks
-from constrained_diffusion.checking import whole_number
+from constrained_diffusion.checking import instance_of, whole_number
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.parts import Part, split
 from constrained_diffusion.constraints.repairing import nearest
@@ -153,6 +153,7 @@ class RegularConstraint(Constraint):
         """The language as a regular expression over bytes."""
 
     def automaton(self, limits: Limits = Limits()) -> ByteDFA:
+        instance_of(limits, Limits, "limits", InvalidConstraint)
         try:
             return ex.compile_expression(self.expression, limits)
         except RecursionError as error:

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, final
 import torch
 from torch import Tensor
 
-from constrained_diffusion.checking import instance_of, whole_number
+from constrained_diffusion.checking import elements, instance_of, whole_number
 from constrained_diffusion.constraints.base import Constraint
 from constrained_diffusion.diffusion.loop import Draft
 from constrained_diffusion.diffusion.policies import ConstantTemperature, Process, TemperatureSchedule
@@ -66,7 +66,7 @@ class Job:
 def checked_pieces(pieces: Sequence[str | None]) -> list[str | None]:
     """The pieces, neighbouring texts joined."""
     joined: list[str | None] = []
-    for piece in pieces:
+    for piece in elements(pieces, "pieces", "a list of texts, and None for holes", InvalidConstraint):
         if piece is not None and not isinstance(piece, str):
             raise InvalidConstraint(
                 f"met {type(piece).__name__} {piece!r} among the pieces; expected texts, and None for holes"
