@@ -19,7 +19,7 @@ from small_models import byte_tokenizer, random_model
 from transformers import LlamaConfig
 
 import constrained_diffusion as cd
-from constrained_diffusion import cli
+from constrained_diffusion import cli, commands
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.models.tiny import CHECKPOINT
 
@@ -202,7 +202,7 @@ BAD_REQUESTS = {
     "temperature inf": (("x", "--temperature", "inf"), "temperature is inf"),
     "large seed": (("x", "--seed", 2**64), "expected a whole number from -9223372036854775808"),
     "no number": (("x", "--seed", "one"), "invalid int value: 'one'"),
-    "no device": (("x", "--device", "abacus"), "device 'abacus'"),
+    "no device": (("x", "--device", "abacus"), "device is 'abacus'"),
     "no dtype": (("x", "--dtype", "int3"), "dtype"),
     "no model": (("x", "--model", "none/here"), "'none/here'"),
     "a file as a model": (("x", "--model", "schema.json"), "'schema.json'"),
@@ -288,7 +288,7 @@ def test_an_interruption(write, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_denoiser", interrupted)
+    monkeypatch.setattr(commands, "load_denoiser", interrupted)
     assert write("x") == (130, "", "constrained-diffusion: error: interrupted\n")
 
 
@@ -532,6 +532,16 @@ def test_output_is_utf8_in_any_locale_and_survives_a_closed_pipe(folder):
         process.stdin.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=120) == 141
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
+def test_control_c_while_loading(folder):
+    with start("infill", "a", "b", PYTHONVERBOSE="1") as process:
+        while b"import 'torch'" not in process.stderr.readline().replace(b'"', b"'")[:200]:
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().count(b"constrained-diffusion: error: interrupted\n") == 1
+        assert process.wait(timeout=120) == 130
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of another kind")

@@ -401,6 +401,9 @@ def test_a_checkpoint_is_loaded_with_its_tokenizer(tmp_path):
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(cd.errors.ModelError, match="holds no checkpoint"):
+        cd.load(tmp_path)
+    (tmp_path / "config.json").write_text("{")
     with pytest.raises(cd.errors.ModelError, match="cannot load a DiffusionGemma checkpoint"):
         cd.load(tmp_path)
     with pytest.raises(cd.errors.ModelError, match="give one"):

@@ -5,6 +5,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -96,7 +98,21 @@ def test_nothing_else_is_in_the_namespace():
     """What ``import *`` would not give is a module, or what the surface is put together from."""
     others = {name: value for name, value in vars(cd).items() if name not in PUBLIC and not name.startswith("_")}
     helpers = {name for name, value in others.items() if not isinstance(value, types.ModuleType)}
-    assert helpers == {"Any", "Path", "load_denoiser"}
+    assert helpers == {"Any", "TYPE_CHECKING", "import_module"}
+
+
+@pytest.mark.parametrize("statement", ["import constrained_diffusion", "import constrained_diffusion.cli"])
+def test_importing_loads_nothing_large(statement):
+    """So the command line answers mistakes at once."""
+    program = f"{statement}; import sys; print({{'torch', 'numba', 'transformers', 'rich'}} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=PACKAGE.parent)
+    assert loaded.stdout.split() == [b"set()"]
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'jsonschema'"):
+        cd.jsonschema  # noqa: B018
+    assert set(PUBLIC) < set(dir(cd))
 
 
 @pytest.mark.parametrize("name", PUBLIC)

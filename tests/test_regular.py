@@ -1,7 +1,9 @@
 """Regular constraints against Python's ``re`` and the ``regex`` package, and the laws of the algebra."""
 
 import ast
+import functools
 import itertools
+import operator
 import re
 
 import hypothesis.strategies as st
@@ -346,16 +348,47 @@ def edit_distance(a, b):
 @settings(deadline=None, max_examples=60)
 @given(st.text("abé", max_size=5), st.sampled_from(["(ab)+", "a{2,3}b?", "[ab]*é", "abba|é"]))
 def test_the_nearest_text_is_nearest(text, pattern):
-    """Against all texts of the language up to a length, in bytes."""
+    """Against all texts of the language up to a length, in characters."""
     constraint = cd.regex(pattern)
     explained = constraint.explain(text)
     if constraint.matches(text):
         assert explained is None
         return
     candidates = ["".join(letters) for n in range(7) for letters in itertools.product("abé", repeat=n)]
-    matching = [c.encode() for c in candidates if re.fullmatch(pattern, c)]
-    least = min(edit_distance(text.encode(), c) for c in matching)
+    least = min(edit_distance(text, c) for c in candidates if re.fullmatch(pattern, c))
     repaired = ast.literal_eval(explained.rsplit(" it ", 1)[1])
     assert constraint.matches(repaired)
-    assert edit_distance(text.encode(), repaired.encode()) == least
+    assert edit_distance(text, repaired) == least
     assert ("one edit" if least == 1 else f"{least} edits") in explained
+
+
+# --- long and deep combinations ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("combine", [operator.add, operator.or_])
+def test_thousands_of_operands_in_a_row(combine):
+    constraint = functools.reduce(combine, [cd.regex("[ab]"), *(f"{i} " for i in range(5000))])
+    texts = [f"{i} " for i in range(5000)]
+    assert constraint.matches("b" + "".join(texts) if combine is operator.add else texts[-1])
+    assert not constraint.matches("b" + "".join(texts[1:]))
+    assert len(repr(constraint)) < 200
+
+
+def test_a_row_begun_from_its_end():
+    constraint = functools.reduce(lambda behind, text: text + behind, [str(i) for i in range(2000)], cd.regex("[ab]"))
+    assert constraint.matches("".join(str(i) for i in reversed(range(2000))) + "a")
+
+
+def test_what_is_nested_too_deep_is_said():
+    constraint = functools.reduce(lambda inner, _: "w" + inner | cd.literal("b"), range(3000), cd.regex("s"))
+    with pytest.raises(cd.errors.InvalidConstraint, match="nested too deep"):
+        constraint.automaton()
+    assert len(repr(constraint)) < 400
+
+
+def test_a_row_has_the_language_of_its_operands_one_by_one():
+    a, b, c = cd.regex("a|ab"), cd.regex("b|bc"), cd.regex("c?")
+    assert (a + b + c).automaton().same_language((a + (b + c)).automaton())
+    assert (a & b & c).automaton().is_empty
+    assert repr(a + b + c) == repr(a + (b + c)) == "(regex('a|ab') + regex('b|bc') + regex('c?'))"
+    assert repr((a | b) + ~c) == "((regex('a|ab') | regex('b|bc')) + ~regex('c?'))"

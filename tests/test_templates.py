@@ -520,6 +520,27 @@ def test_tagged_parts(text):
     assert tagged.matches(text) == expected
 
 
+def tagged_parts(text, begin, content, end, start=0):
+    """How many tagged parts a text can be read to have, from the left."""
+    first = text.find(begin, start)
+    if first < 0:
+        return {0}
+    behind = first + len(begin)
+    spans = [(i, j) for i in range(behind, len(text) + 1) for j in range(i, len(text) + 1) if text[i:j] == end]
+    ends = {j for i, j in spans if re.fullmatch(content, text[behind:i])}
+    return {1 + count for j in ends for count in tagged_parts(text, begin, content, end, j)}
+
+
+@pytest.mark.parametrize(
+    ("begin", "content", "end"),
+    [("<c", "[1<]", ""), ("<c1<c", "1?", ""), ("<<c", "1", "<"), ("<<", "1?", "<"), ("<c<c1", "1?", "<c")],
+)
+def test_tagged_parts_whose_begin_repeats_its_first_letters(begin, content, end):
+    tagged = cd.tagged(begin, cd.regex(content), end, at_most=2)
+    for text in map("".join, (letters for n in range(9) for letters in itertools.product("<c1", repeat=n))):
+        assert tagged.matches(text) == (min(tagged_parts(text, begin, content, end), default=3) <= 2), text
+
+
 def test_two_sided_on_templates():
     """Tokens of a valid text, some freed and the others pinned, keep a positive probability; samples stay valid."""
     template = cd.template("Order {id:[0-9]{3}} ships on {day}, é.", day=cd.choice(["Mon", "Tue"]))

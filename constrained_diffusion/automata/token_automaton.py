@@ -32,8 +32,8 @@ from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.pushdown_tokens import ExactStates, refined
 from constrained_diffusion.automata.relaxation import largest_relaxation
 from constrained_diffusion.automata.storage import read_arrays, write_arrays
-from constrained_diffusion.automata.vocabulary import Vocabulary
-from constrained_diffusion.checking import instance_of, real_number, whole_number
+from constrained_diffusion.automata.vocabulary import Vocabulary, token_ids
+from constrained_diffusion.checking import instance_of, path_of, real_number, whole_number
 from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError, UnsupportedConstraint
 from constrained_diffusion.inference import chain
 from constrained_diffusion.inference.posterior import FREE, CanvasPosterior, CanvasRequest
@@ -197,9 +197,10 @@ class TokenAutomaton:
 
         Raises:
             InfeasibleError: the ids leave the language; the message says where.
+            ModelError: they are no token ids, or there is no such state.
         """
         current = self.start if state is None else self._checked_state(state)
-        for position, token in enumerate(ids.tolist() if isinstance(ids, Tensor) else ids):
+        for position, token in enumerate(token_ids(ids)):
             following = self.step(current, token)
             if following == DEAD:
                 raise InfeasibleError(
@@ -212,9 +213,9 @@ class TokenAutomaton:
         """The text that the ids spell, up to the first end token.
 
         Raises:
-            ModelError: the ids spell no valid UTF-8.
+            ModelError: they are no ids of the vocabulary, or spell no valid UTF-8.
         """
-        spelled = self.vocabulary.decode(ids.tolist() if isinstance(ids, Tensor) else list(ids))
+        spelled = self.vocabulary.decode(token_ids(ids))
         try:
             return spelled.decode()
         except UnicodeDecodeError as error:
@@ -278,7 +279,7 @@ class TokenAutomaton:
             )
         own = {name: getattr(self.dfa, name) for name in _DFA_ARRAYS}
         header = {"format": np.array(_FORMAT), "vocabulary": np.array(self.vocabulary.fingerprint)}
-        write_arrays(Path(path), {**header, **own, **self.lifted.arrays()})
+        write_arrays(path_of(path, "path", ModelError), {**header, **own, **self.lifted.arrays()})
 
     @classmethod
     def load(cls, path: str | Path, vocabulary: Vocabulary) -> TokenAutomaton:
@@ -287,7 +288,8 @@ class TokenAutomaton:
         Raises:
             ModelError: the file is damaged, of another version, or compiled for another vocabulary.
         """
-        arrays = read_arrays(Path(path), _FORMAT)
+        instance_of(vocabulary, Vocabulary, "vocabulary", ModelError)
+        arrays = read_arrays(path_of(path, "path", ModelError), _FORMAT)
         if str(arrays.pop("vocabulary", "")) != vocabulary.fingerprint:
             raise ModelError(f"{path} was compiled for another vocabulary; compile and save it again for this one")
         try:

@@ -43,6 +43,15 @@ def complement(ranges: CodePoints) -> CodePoints:
     return normalized([*gaps, (after, LAST_CODE_POINT)])
 
 
+def encoded_length(first_byte: int) -> int:
+    """Bytes of the character that begins so; 1 for a byte that begins none.
+
+    >>> [encoded_length("aé€😀"[i].encode()[0]) for i in range(4)]
+    [1, 2, 3, 4]
+    """
+    return next((4 - k for k, least in enumerate((0xF0, 0xE0, 0xC0)) if least <= first_byte < 0xF8), 1)
+
+
 def byte_ranges(ranges: CodePoints) -> Iterator[tuple[tuple[int, int], ...]]:
     """Sequences of byte ranges that together spell exactly the code points.
 

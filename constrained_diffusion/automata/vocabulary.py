@@ -13,6 +13,7 @@ import numpy as np
 
 from constrained_diffusion.automata.marks import has_mark_bytes, mark
 from constrained_diffusion.automata.tokenizers import FastTokenizer, shown_ids
+from constrained_diffusion.checking import elements, whole_number
 from constrained_diffusion.errors import ModelError
 
 DEFAULT_SAMPLE: Final = (
@@ -73,6 +74,7 @@ class Vocabulary:
         pad_id: int | None = None,
         specials: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        tokens = elements(tokens, "tokens", "bytes for each token, or None for a special one", ModelError)
         ends = sorted({_checked_id(id, "end", len(tokens)) for id in _listed(end_ids)})
         if not ends:
             raise ModelError("met no end id, expected at least one: without it a text could never end")
@@ -179,7 +181,7 @@ class Vocabulary:
         Raises:
             ModelError: an id is not in the vocabulary.
         """
-        return self._spelled(itertools.takewhile(lambda token: token not in self.end_ids, map(operator.index, ids)))
+        return self._spelled(itertools.takewhile(lambda token: token not in self.end_ids, token_ids(ids)))
 
     def _spelled(self, ids: Iterable[int]) -> bytes:
         spelled = []
@@ -250,14 +252,25 @@ class Vocabulary:
         )
 
 
+def token_ids(ids: object) -> list[int]:
+    """Token ids from a list, an array or a tensor.
+
+    Raises:
+        ModelError: there is something else among them.
+    """
+    listed = ids.tolist() if hasattr(ids, "tolist") else ids
+    return [
+        whole_number(id, f"the id at position {position}", ModelError)
+        for position, id in enumerate(elements(listed, "ids", "a list of token ids", ModelError))
+    ]
+
+
 def _listed(ids: Iterable[int] | int) -> Iterable[int]:
-    return ids if isinstance(ids, Iterable) else [ids]
+    return [ids] if isinstance(ids, SupportsIndex) else elements(ids, "end_ids", "a token id or several", ModelError)
 
 
 def _checked_id(id: object, role: str, size: int) -> int:
-    if not isinstance(id, SupportsIndex):
-        raise ModelError(f"the {role} id {id!r} is a {type(id).__name__}, expected a token id")
-    index = operator.index(id)
+    index = whole_number(id, f"the {role} id", ModelError)
     if not 0 <= index < size:
         raise ModelError(f"the {role} id {index} is not in the vocabulary of {size:,} tokens")
     return index

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Final, TypeGuard, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.marks import shown, without_marks
-from constrained_diffusion.checking import whole_number
+from constrained_diffusion.checking import instance_of, whole_number
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.parts import Part, split
 from constrained_diffusion.constraints.repairing import nearest
@@ -104,25 +105,25 @@ class Constraint(ABC):
         return self.automaton()
 
     def __add__(self, other: "Constraint | str") -> "Constraint":
-        return _combined("+", ex.concatenation, self, other, place=_in_a_row)
+        return _combined(_ROW, self, other)
 
     def __radd__(self, other: str) -> "Constraint":
-        return _combined("+", ex.concatenation, other, self, place=_in_a_row)
+        return _combined(_ROW, other, self)
 
     def __or__(self, other: "Constraint | str") -> "Constraint":
-        return _combined("|", ex.union, self, other, place=_first_of)
+        return _combined(_EITHER, self, other)
 
     def __ror__(self, other: str) -> "Constraint":
-        return _combined("|", ex.union, other, self, place=_first_of)
+        return _combined(_EITHER, other, self)
 
     def __and__(self, other: "Constraint | str") -> "Constraint":
-        return _combined("&", lambda *parts: ex.Intersection(parts), self, other, place=_all_of)
+        return _combined(_BOTH, self, other)
 
     def __rand__(self, other: str) -> "Constraint":
-        return _combined("&", lambda *parts: ex.Intersection(parts), other, self, place=_all_of)
+        return _combined(_BOTH, other, self)
 
     def __invert__(self) -> "Constraint":
-        return _combined("~", lambda part: ex.Difference(ex.any_text(), part), self)
+        return _combined(_NOT, self)
 
     def repeat(self, min: int = 0, max: int | None = None) -> "Constraint":
         """``min`` to ``max`` texts of this language in a row; ``max`` None is any number.
@@ -134,7 +135,9 @@ class Constraint(ABC):
         least = whole_number(min, "min", InvalidConstraint, least=0)
         if max is not None and whole_number(max, "max", InvalidConstraint) < least:
             raise InvalidConstraint(f"repeat({min}, {max}): expected 0 <= min <= max; pass max=None for any number")
-        return _combined(f"repeat({min}, {max})", lambda part: ex.Repetition(part, min, max), self)
+        return _combined(
+            Operation(f".repeat({min}, {max})", lambda part: ex.Repetition(part, min, max), _nowhere), self
+        )
 
     def optional(self) -> "Constraint":
         """A text of this language, or nothing."""
@@ -150,7 +153,14 @@ class RegularConstraint(Constraint):
         """The language as a regular expression over bytes."""
 
     def automaton(self, limits: Limits = Limits()) -> ByteDFA:
-        return ex.compile_expression(self.expression, limits)
+        instance_of(limits, Limits, "limits", InvalidConstraint)
+        try:
+            return ex.compile_expression(self.expression, limits)
+        except RecursionError as error:
+            raise InvalidConstraint(
+                f"{self!r} is nested too deep to be compiled; combine it of fewer levels: a + b + c and a | b | c are "
+                f"one level, however many there are"
+            ) from error
 
 
 class RecursiveConstraint(Constraint):
@@ -161,51 +171,62 @@ class RecursiveConstraint(Constraint):
         """The texts of this language that are also in a regular one."""
 
 
+Places = Callable[[bytes, Sequence[RegularConstraint]], list[tuple[RegularConstraint, int, int]]]
+"""Tells which operands have a say in which bytes of a text."""
+
+
+@final
+@dataclass(frozen=True)
+class Operation:
+    """An operation of the algebra: its symbol, the language that it makes, and where its operands stand in a text."""
+
+    symbol: str
+    build: Callable[..., ex.Expression]
+    place: Places
+
+
 @final
 class Combined(RegularConstraint):
-    """The result of the algebra."""
+    """The result of the algebra. What one operation makes in a row is one constraint, however long the row."""
 
-    def __init__(
-        self,
-        build: Callable[..., ex.Expression],
-        description: str,
-        operands: Sequence[RegularConstraint],
-        place: "Places",
-    ) -> None:
-        self._build = build
-        self._expression = build(*(operand.expression for operand in operands))
-        self._description = description
-        self._operands = operands
-        self._place = place
+    def __init__(self, operation: Operation, operands: Sequence[RegularConstraint]) -> None:
+        self.operation = operation
+        self.operands: tuple[RegularConstraint, ...] = tuple(
+            part for operand in operands for part in (operand.operands if _continues(operand, operation) else [operand])
+        )
         self._fixed: dict[tuple[tuple[str, str], ...], Combined] = {}
         self.warnings = tuple(dict.fromkeys(warning for part in operands for warning in part.warnings))
 
     @property
     def has_fixed_parts(self) -> bool:
-        return self._place in (_in_a_row, _all_of) and any(operand.has_fixed_parts for operand in self._operands)
+        return self._has_places and any(operand.has_fixed_parts for operand in self.operands)
+
+    @property
+    def _has_places(self) -> bool:
+        """Whether every operand stands somewhere in every text."""
+        return self.operation.place in (_in_a_row, _all_of)
 
     @property
     def slot_names(self) -> tuple[str, ...]:
         """Those that stand in one operand of a row or an intersection: only there is the answer one event."""
-        has_slots = self._place in (_in_a_row, _all_of)
-        names = [name for operand in self._operands for name in operand.slot_names] if has_slots else []
+        names = [name for operand in self.operands for name in operand.slot_names] if self._has_places else []
         return tuple(name for name in dict.fromkeys(names) if names.count(name) == 1)
 
     def slot_texts(self, name: str, limit: int) -> list[bytes] | None:
-        owner = next(operand for operand in self._operands if name in operand.slot_names)
+        owner = next(operand for operand in self.operands if name in operand.slot_names)
         return owner.slot_texts(name, limit)
 
     def fixed(self, values: Mapping[str, str]) -> Constraint:
         key = tuple(sorted(values.items()))
         if key not in self._fixed:
-            operands = [coerced(operand.fixed(values)) for operand in self._operands]
-            self._fixed[key] = Combined(self._build, self._description, operands, self._place)
+            operands = [coerced(operand.fixed(values)) for operand in self.operands]
+            self._fixed[key] = Combined(self.operation, operands)
         return self._fixed[key]
 
     def parts(self, text: bytes) -> tuple[Part, ...]:
         return tuple(
             part.moved(begin)
-            for operand, begin, end in self._place(text, self._operands)
+            for operand, begin, end in self.operation.place(text, self.operands)
             for part in operand.parts(text[begin:end])
         )
 
@@ -214,16 +235,47 @@ class Combined(RegularConstraint):
             return []
         return [
             (begin + a, begin + b)
-            for operand, begin, end in self._place(text, self._operands)
+            for operand, begin, end in self.operation.place(text, self.operands)
             for a, b in operand.fixed_spans(text[begin:end])
         ]
 
-    @property
+    @cached_property
     def expression(self) -> ex.Expression:
-        return self._expression
+        return self.operation.build(*(operand.expression for operand in self.operands))
 
     def __repr__(self) -> str:
-        return self._description
+        return self._described(depth=0)
+
+    def _described(self, depth: int) -> str:
+        if depth == _DEEPEST_SHOWN:
+            return "(...)"
+        names = [
+            operand._described(depth + 1) if isinstance(operand, Combined) else repr(operand)
+            for operand in self._outer_operands
+        ]
+        if len(names) < len(self.operands):
+            names.insert(-1, "...")
+        symbol = self.operation.symbol
+        if len(names) == 1:
+            return f"~{names[0]}" if self.operation == _NOT else f"{names[0]}{symbol}"
+        return f"({f' {symbol} '.join(names)})"
+
+    @property
+    def _outer_operands(self) -> tuple[RegularConstraint, ...]:
+        """The operands, those in the middle of a long row left out."""
+        is_long = len(self.operands) > _MOST_SHOWN
+        return (*self.operands[: _MOST_SHOWN - 1], self.operands[-1]) if is_long else self.operands
+
+
+_MOST_SHOWN: Final = 8
+"""Operands in the ``repr`` of a row."""
+_DEEPEST_SHOWN: Final = 8
+"""Operations within each other in a ``repr``."""
+
+
+def _continues(operand: RegularConstraint, operation: Operation) -> TypeGuard[Combined]:
+    """Whether the operand is of a row of the same operation."""
+    return isinstance(operand, Combined) and operand.operation is operation and operation in (_ROW, _EITHER, _BOTH)
 
 
 def excluding(constraint: Constraint, contents: Sequence[bytes]) -> Constraint:
@@ -232,7 +284,7 @@ def excluding(constraint: Constraint, contents: Sequence[bytes]) -> Constraint:
     def build(expression: ex.Expression) -> ex.Expression:
         return ex.Difference(expression, ex.literals(contents))
 
-    return Combined(build, f"{constraint!r} without {len(contents)} texts", [coerced(constraint)], _all_of)
+    return Combined(Operation(f" without {len(contents)} texts", build, _all_of), [coerced(constraint)])
 
 
 def coerced(value: object) -> RegularConstraint:
@@ -253,10 +305,6 @@ def coerced(value: object) -> RegularConstraint:
             f"{value!r} is not regular; only regular constraints can be combined", construct=type(value).__name__
         )
     raise InvalidConstraint(f"met {type(value).__name__}, expected a constraint or a string: {value!r}")
-
-
-Places = Callable[[bytes, Sequence[RegularConstraint]], list[tuple[RegularConstraint, int, int]]]
-"""Tells which operands have a say in which bytes of a text."""
 
 
 def _nowhere(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:
@@ -295,15 +343,14 @@ def _combined_with_recursive(
     )
 
 
-def _combined(
-    symbol: str, build: Callable[..., ex.Expression], *operands: "Constraint | str", place: Places = _nowhere
-) -> Constraint:
+_ROW: Final = Operation("+", ex.concatenation, _in_a_row)
+_EITHER: Final = Operation("|", ex.union, _first_of)
+_BOTH: Final = Operation("&", lambda *parts: ex.Intersection(parts), _all_of)
+_NOT: Final = Operation("~", lambda part: ex.Difference(ex.any_text(), part), _nowhere)
+
+
+def _combined(operation: Operation, *operands: "Constraint | str") -> Constraint:
     recursive = [operand for operand in operands if isinstance(operand, RecursiveConstraint)]
     if recursive:
-        return _combined_with_recursive(symbol, recursive, operands)
-    parts = [coerced(operand) for operand in operands]
-    names = [repr(part) for part in parts]
-    description = f"({f' {symbol} '.join(names)})" if len(names) > 1 else f"{names[0]}.{symbol}"
-    if symbol == "~":
-        description = f"~{names[0]}"
-    return Combined(build, description, parts, place)
+        return _combined_with_recursive(operation.symbol, recursive, operands)
+    return Combined(operation, [coerced(operand) for operand in operands])

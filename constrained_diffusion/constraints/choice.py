@@ -5,7 +5,7 @@ from typing import final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.marks import mark
-from constrained_diffusion.checking import instance_of
+from constrained_diffusion.checking import elements, shortened
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
 from constrained_diffusion.constraints.parts import Part
 from constrained_diffusion.errors import InvalidConstraint
@@ -44,7 +44,7 @@ class Literal(RegularConstraint):
         return [(0, len(text))]
 
     def __repr__(self) -> str:
-        return f"literal({self.text.decode()!r})"
+        return f"literal({shortened(self.text.decode())!r})"
 
 
 @final
@@ -73,8 +73,7 @@ class Choice(RegularConstraint):
             raise InvalidConstraint(
                 f"choice() takes several options, met one string; did you mean choice([{options!r}])?"
             )
-        instance_of(options, Iterable, "options", InvalidConstraint)
-        self.options: Sequence[Constraint | str] = tuple(options)
+        self.options: Sequence[Constraint | str] = elements(options, "options", "a list of them", InvalidConstraint)
         if not self.options:
             raise InvalidConstraint("choice() of no options can never be met; give at least one")
         self._parts = [coerced(option) for option in self.options]
@@ -90,7 +89,7 @@ class Choice(RegularConstraint):
         return next((part.parts(text) for part in self._parts if part.matches(text)), ())
 
     def __repr__(self) -> str:
-        return f"choice({list(self.options)!r})"
+        return f"choice({shortened(repr(self.options))})"
 
 
 def literal(text: str | bytes) -> Literal:

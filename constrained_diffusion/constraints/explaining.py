@@ -6,6 +6,7 @@ from typing import Final
 from rich.cells import cell_len
 
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton
+from constrained_diffusion.automata.utf8 import encoded_length
 
 _MARGIN: Final = 60
 """Columns of a line that are shown on each side of the place."""
@@ -97,14 +98,10 @@ def _non_ascii(automaton: ByteAutomaton, state: int, first_bytes: list[int]) -> 
     characters: list[str] = []
     while begun and len(begun) + len(characters) <= _MANY:
         spelled, reached = begun.pop(0)
-        if len(spelled) == _utf8_length(spelled[0]):
+        if len(spelled) == encoded_length(spelled[0]):
             characters.append(repr(spelled.decode()))
         else:
             begun += [
                 (spelled + bytes([byte]), automaton.step(reached, byte)) for byte in automaton.next_bytes(reached)
             ]
     return ["a non-ASCII character"] if begun else sorted(characters)
-
-
-def _utf8_length(first_byte: int) -> int:
-    return 2 if first_byte < 0xE0 else 3 if first_byte < 0xF0 else 4

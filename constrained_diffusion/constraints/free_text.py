@@ -56,15 +56,24 @@ def tagged(
 ) -> Constraint:
     """Free text in which every ``begin`` is followed by ``content`` and ``end``, so many times; free text behind.
 
-    ``begin`` and ``end`` are texts, or special tokens (``cd.special``), which free text never holds.
+    ``begin`` and ``end`` are texts, or special tokens (``cd.special``), which free text never holds. A text is read
+    from the left: what begins within a tagged part, where its last letters are the first ones of ``begin``, is no other
+    ``begin``. Where that would mislead a reader, choose an ``end`` whose last letters are others.
+
+    Raises:
+        InvalidConstraint: there is no ``begin``, or the numbers are out of range.
 
     >>> calls = tagged("<call>", "f(1)", "</call>", at_least=1)
     >>> calls.matches("Let me see. <call>f(1)</call> Done."), calls.matches("<call>f(2)</call>"), calls.matches("No.")
     (True, False, False)
     """
     if not isinstance(begin, str | Special) or not begin:
-        raise InvalidConstraint(f"begin is {begin!r}; expected the text that a tagged part begins with")
+        raise InvalidConstraint(f"begin is {begin!r:.60}; expected the text that a tagged part begins with")
     whole_number(at_least, "at_least", InvalidConstraint, least=0)
+    if at_most is not None:
+        whole_number(at_most, "at_most", InvalidConstraint, least=at_least)
+    if not isinstance(end, str | Special):
+        raise InvalidConstraint(f"end is {end!r:.60}; expected the text that a tagged part ends with")
     before = text(until=begin) if isinstance(begin, str) else text()
     behind = FreeText(utf8(begin), is_followed=False) if isinstance(begin, str) else text()
     return (before + begin + content + end).repeat(at_least, at_most) + behind

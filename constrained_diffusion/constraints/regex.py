@@ -15,6 +15,7 @@ import regex as unicode_regex
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.utf8 import ALL_CODE_POINTS, CodePoints, complement, normalized
+from constrained_diffusion.checking import shortened
 from constrained_diffusion.constraints.base import RegularConstraint
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
 
@@ -56,7 +57,7 @@ class Regex(RegularConstraint):
         return self._expression
 
     def __repr__(self) -> str:
-        return f"regex({self.pattern!r})"
+        return f"regex({shortened(self.pattern)!r})"
 
 
 # The public function has the name that users expect; the imported package goes by another here.

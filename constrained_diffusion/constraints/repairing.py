@@ -1,25 +1,30 @@
-"""The nearest text of a language: fewest bytes inserted, deleted or replaced (Wagner 1974)."""
+"""The nearest text of a language: fewest characters inserted, deleted or replaced (Wagner 1974)."""
 
 from collections import deque
 from typing import Final
 
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton
+from constrained_diffusion.automata.utf8 import encoded_length
 
 _MOST_NODES: Final = 300_000
-"""Pairs of an offset and a state that the search looks at before it gives up."""
-Node = tuple[int, int]
+"""Places that the search looks at before it gives up."""
+Node = tuple[int, int, int]
+"""Characters of the text that are dealt with, a state, and the bytes that the character being written still needs."""
 
 
 def nearest(automaton: ByteAutomaton, content: bytes) -> tuple[int, bytes] | None:
     """How many edits the text needs, and what it then is; None if the search grows too large, or nothing is accepted.
 
+    An edit is of one character; a byte that is not UTF-8 where it stands counts as one.
+
     >>> from constrained_diffusion.constraints.regex import regex
     >>> nearest(regex("[0-9]{3}-[a-z]+").automaton(), b"12-abc")
     (1, b'120-abc')
     """
-    start = (0, automaton.start)
+    start = (0, automaton.start, 0)
     if automaton.start == DEAD:
         return None
+    characters = [c.encode(errors="surrogateescape") for c in content.decode(errors="surrogateescape")]
     before: dict[Node, tuple[Node, bytes]] = {}
     edits = {start: 0}
     done: set[Node] = set()
@@ -30,10 +35,10 @@ def nearest(automaton: ByteAutomaton, content: bytes) -> tuple[int, bytes] | Non
         if node in done:
             continue
         done.add(node)
-        offset, state = node
-        if offset == len(content) and automaton.accepts(state):
+        place, state, missing = node
+        if place == len(characters) and not missing and automaton.accepts(state):
             return edits[node], _spelled(node, before)
-        for following, spelled, cost in _neighbours(automaton, content, node, steps):
+        for following, spelled, cost in _neighbours(automaton, characters, node, steps):
             if following not in edits or edits[node] + cost < edits[following]:
                 edits[following] = edits[node] + cost
                 before[following] = (node, spelled)
@@ -42,19 +47,22 @@ def nearest(automaton: ByteAutomaton, content: bytes) -> tuple[int, bytes] | Non
 
 
 def _neighbours(
-    automaton: ByteAutomaton, content: bytes, node: Node, steps: dict[int, dict[int, int]]
+    automaton: ByteAutomaton, characters: list[bytes], node: Node, steps: dict[int, dict[int, int]]
 ) -> list[tuple[Node, bytes, int]]:
-    """Where one byte kept, or one edit, leads; what it spells, and what it costs."""
-    offset, state = node
+    """Where one character kept, one byte more of a new one, or one edit leads; what it spells, and what it costs."""
+    place, state, missing = node
     if state not in steps:
         steps[state] = _one_byte_each(automaton, state)
-    inserted = [((offset, target), bytes([byte]), 1) for target, byte in steps[state].items()]
-    if offset == len(content):
+    written = [(target, byte, missing or encoded_length(byte)) for target, byte in steps[state].items()]
+    if missing:
+        return [((place, target, left - 1), bytes([byte]), 0) for target, byte, left in written]
+    inserted = [((place, target, left - 1), bytes([byte]), 1) for target, byte, left in written]
+    if place == len(characters):
         return inserted
-    replaced = [((offset + 1, target), bytes([byte]), 1) for target, byte in steps[state].items()]
-    deleted = ((offset + 1, state), b"", 1)
-    kept = automaton.step(state, content[offset])
-    same = [((offset + 1, kept), content[offset : offset + 1], 0)] if kept != DEAD else []
+    replaced = [((place + 1, target, left), spelled, cost) for (_, target, left), spelled, cost in inserted]
+    deleted = ((place + 1, state, 0), b"", 1)
+    kept = automaton.run(characters[place], state)
+    same = [((place + 1, kept, 0), characters[place], 0)] if kept != DEAD else []
     return [*same, deleted, *replaced, *inserted]
 
 

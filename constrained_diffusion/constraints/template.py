@@ -10,6 +10,7 @@ from typing import Any, Final, final
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
 from constrained_diffusion.automata.marks import has_mark_bytes, shown
+from constrained_diffusion.checking import shortened
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint
 from constrained_diffusion.constraints.choice import literal
 from constrained_diffusion.constraints.parts import Part, split
@@ -159,7 +160,7 @@ class Template(RegularConstraint):
             else piece.decode(errors="replace").replace("{", "{{").replace("}", "}}")
             for piece in self.pieces
         )
-        return f"template({text if len(text) <= 80 else text[:77] + '...'!r})"
+        return f"template({shortened(text)!r})"
 
 
 def _expression(piece: bytes | Slot) -> ex.Expression:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.marks import shown
+from constrained_diffusion.checking import elements, instance_of, shortened, whole_number
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, coerced
 from constrained_diffusion.constraints.choice import Special
 from constrained_diffusion.constraints.free_text import text
@@ -100,7 +101,7 @@ class Tools(RegularConstraint):
         return Call(part.name, {name: values[name] for name in values if name in fields})
 
     def __repr__(self) -> str:
-        return f"tools([{', '.join(self.tools)}])"
+        return f"tools([{shortened(', '.join(self.tools))}])"
 
 
 def tools(
@@ -136,16 +137,16 @@ def tools(
     >>> calls.parse('Let me look. <tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>')
     [Call(name='weather', arguments={'city': 'Rome'})]
     """
-    if syntax not in _TAGS:
+    if not isinstance(syntax, str) or syntax not in _TAGS:
         raise InvalidConstraint(f"met syntax={syntax!r}; expected one of {', '.join(_TAGS)}")
-    if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
-        raise InvalidConstraint(f"met {tools!r:.60}, expected a list of tools")
-    known = [_tool(tool, syntax) for tool in tools]
+    known = [_tool(tool, syntax) for tool in elements(tools, "tools", "a list of tools", InvalidConstraint)]
     tags = _TAGS[syntax]
-    begin, end = begin or tags[0], end or tags[1]
+    begin, end = _tag("begin", begin, tags[0]), _tag("end", end, tags[1])
     names = [tool.name for tool in known]
     if not known or len(set(names)) < len(names):
         raise InvalidConstraint(f"met tools called {names}; expected at least one, and each name once")
+    if at_most is not None:
+        whole_number(at_most, "at_most", InvalidConstraint, least=0)
     if at_most is not None and (choice not in ("auto", "required") or at_most < (choice == "required")):
         raise InvalidConstraint(f"at_most={at_most!r} does not go with choice={choice!r}")
     if choice in names:
@@ -153,6 +154,14 @@ def tools(
     if choice not in ("auto", "required", "none"):
         raise InvalidConstraint(f"met choice={choice!r}; expected auto, required, none, or one of {', '.join(names)}")
     return Tools(known, int(choice == "required"), 0 if choice == "none" else at_most, begin, end)
+
+
+def _tag(name: str, given: str | Special | None, usual: str | Special) -> str | Special:
+    if given is not None:
+        instance_of(given, (str, Special), name, InvalidConstraint)
+        if not given:
+            raise InvalidConstraint(f"{name} is empty; expected the text or the special token that a call {name}s with")
+    return usual if given is None else given
 
 
 def _tool(tool: Callable[..., Any] | Mapping[str, Any], syntax: Syntax) -> Tool:
@@ -176,11 +185,11 @@ _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}, "ad
 def _parameters(function: Callable[..., Any]) -> type[BaseModel]:
     """A model of a function's parameters."""
     try:
-        hints = get_type_hints(function)
-    except (NameError, TypeError) as error:
+        hints, parameters = get_type_hints(function), inspect.signature(function).parameters
+    except (NameError, TypeError, ValueError) as error:
         raise InvalidConstraint(f"the types of {function.__name__}() cannot be resolved: {error}") from error
     fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise InvalidConstraint(f"{function.__name__}() has the parameter {parameter}; expected named ones only")
         if name not in hints:

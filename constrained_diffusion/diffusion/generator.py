@@ -5,7 +5,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Unpack, final
+from inspect import signature
+from typing import Any, Final, TypeVar, Unpack, final, overload
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from constrained_diffusion.automata.marks import without_marks
 from constrained_diffusion.automata.token_automaton import TokenAutomaton, compile_constraint
-from constrained_diffusion.checking import instance_of, whole_number
+from constrained_diffusion.checking import elements, instance_of, whole_number
 from constrained_diffusion.constraints.base import Constraint, coerced, excluding
 from constrained_diffusion.constraints.choice import choice, utf8
 from constrained_diffusion.constraints.free_text import text as free_text
@@ -28,6 +29,7 @@ from constrained_diffusion.diffusion.requests import (
     Job,
     Options,
     Settings,
+    WritingOptions,
     changed,
     checked_pieces,
     listed,
@@ -42,6 +44,13 @@ from constrained_diffusion.limits import Limits
 from constrained_diffusion.models.denoiser import Denoiser, Prompt
 
 _ANY_TEXT: Final = free_text()
+_SCHEMA_OPTIONS: Final = list(signature(json_schema).parameters)[1:]
+_MOST_WRITTEN: Final = 10_000
+"""Different texts for one prompt at most."""
+_LONGEST_HOLE: Final = 1_000_000
+T = TypeVar("T")
+Prompts = list[Any] | tuple[Any, ...]
+"""Several prompts, for type checkers: to them a string is a sequence of strings too, which here it is not."""
 
 
 @final
@@ -64,10 +73,47 @@ class Generator:
         Raises:
             InfeasibleError, LimitExceeded: as ``cd.compile`` does.
         """
+        instance_of(constraint, Constraint, "constraint", InvalidConstraint)
+        instance_of(limits, Limits, "limits", InvalidConstraint)
         kept = self._compiled.setdefault(constraint, {})
         if limits not in kept:
             kept[limits] = compile_constraint(constraint, self.denoiser.vocabulary, limits=limits)
         return kept[limits]
+
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        constraint: Constraint | None = None,
+        *,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self, prompt: Prompt, constraint: Constraint | None = None, *, n: int, **options: Unpack[WritingOptions]
+    ) -> list[Generation]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Prompts,
+        constraint: Constraint | Sequence[Constraint | None] | None = None,
+        *,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> list[Generation]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        constraint: Constraint | Sequence[Constraint | None] | None = None,
+        *,
+        n: int | None = None,
+        **options: Unpack[WritingOptions],
+    ) -> Generation | list[Generation]: ...
 
     def generate(
         self,
@@ -82,8 +128,8 @@ class Generator:
         batch_size: int = 8,
         progress: bool = False,
         **options: Unpack[Options],
-    ) -> Any:
-        """Writes a text for a prompt: a ``Generation``, or a list of them for a list of prompts.
+    ) -> Generation | list[Generation]:
+        """Writes a text for a prompt: a ``Generation``, or a list of them for a list of prompts and with ``n``.
 
         Args:
             prompt: a text; for a model with a chat template also the messages of a chat (dicts
@@ -115,7 +161,7 @@ class Generator:
         whole_number(batch_size, "batch_size", ModelError, least=1)
         settings = self._settings(**options)
         if n is not None:
-            whole_number(n, "n", ModelError, least=1)
+            whole_number(n, "n", ModelError, least=1, most=_MOST_WRITTEN)
             if is_list:
                 raise ModelError(f"n={n} goes with one prompt, met a list of {len(prompts)}")
         given = self._checked_pins(pins)
@@ -220,6 +266,7 @@ class Generator:
         given = checked_pieces(pieces)
         settings = self._settings(**options)
         beginning = utf8(given[0]) if given and given[0] is not None else b""
+        instance_of(prompt, str, "prompt", ModelError)
         context = self._prompt_text(prompt, None, None) if prompt else ""
         ids = self.denoiser.prompt_ids(context + beginning.decode())
         healed = self._healed(ids, beginning)
@@ -261,11 +308,11 @@ class Generator:
             InvalidConstraint: a text to keep does not occur in the draft, or more than once.
         """
         settings = self._settings(**options)
-        if isinstance(keep, str) or not isinstance(keep, Sequence):
-            raise InvalidConstraint(f"keep is {keep!r:.60}; expected a list of texts, or of (begin, end)")
+        spans = elements(keep, "keep", "a list of texts, or of (begin, end)", InvalidConstraint)
+        instance_of(draft, str, "draft", InvalidConstraint)
         utf8(draft)
         ids = self.denoiser.text_ids(draft)
-        pins = self._kept(ids, [span_of(draft, kept) for kept in keep])
+        pins = self._kept(ids, [span_of(draft, kept) for kept in spans])
         text = self._prompt_text(prompt, constraint, schema_in_prompt)
         job = self._job(
             text, constraint, settings, ask=(), pins=pins, start=[*ids, self.denoiser.vocabulary.end_ids[0]]
@@ -288,14 +335,15 @@ class Generator:
         The tokens are those that the model's own tokenizer writes each text with.
 
         Raises:
+            InvalidConstraint: a text is not valid Unicode.
             ModelError: a piece is neither text nor a length, or the vocabulary cannot spell it.
         """
         pinned: list[int] = []
-        for piece in pieces:
+        for piece in elements(pieces, "pieces", "a list of texts and lengths of holes", ModelError):
             if isinstance(piece, str):
-                pinned += self.denoiser.text_ids(piece)
+                pinned += self.denoiser.text_ids(utf8(piece).decode())
             else:
-                pinned += [FREE] * whole_number(piece, "the length of a hole", ModelError, least=0)
+                pinned += [FREE] * whole_number(piece, "the length of a hole", ModelError, least=0, most=_LONGEST_HOLE)
         return pinned
 
     def choose(
@@ -325,7 +373,7 @@ class Generator:
         if settings.get("temperature") is None and settings.get("process") is None:
             settings["temperature"] = 1.0
         settings["max_passes"] = passes
-        result: Generation = self.generate(prompt, asked, ask=["answer"], **settings)
+        result = self.generate(prompt, asked, ask=["answer"], **settings)
         probabilities = result.slots["answer"].probabilities
         if probabilities is None:
             raise InfeasibleError(
@@ -335,15 +383,71 @@ class Generator:
         best = max(probabilities, key=lambda text: probabilities[text])
         return Answer(best, constraint.parse(best), dict(sorted(probabilities.items(), key=lambda item: -item[1])))
 
+    @overload
+    def json(
+        self,
+        prompt: Prompt,
+        schema_or_type: type[T],
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> T: ...
+
+    @overload
+    def json(
+        self,
+        prompt: Prompt,
+        schema_or_type: type[T],
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: int,
+        **options: Unpack[WritingOptions],
+    ) -> list[T]: ...
+
+    @overload
+    def json(
+        self,
+        prompt: Prompts,
+        schema_or_type: type[T],
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> list[T]: ...
+
+    @overload
+    def json(
+        self,
+        prompt: Prompts,
+        schema_or_type: Any,
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: None = None,
+        **options: Unpack[WritingOptions],
+    ) -> list[Any]: ...
+
+    @overload
     def json(
         self,
         prompt: Prompt | Sequence[Prompt],
         schema_or_type: Any,
         *,
         schema_options: dict[str, Any] | None = None,
-        **options: Any,
+        n: int | None = None,
+        **options: Unpack[WritingOptions],
+    ) -> Any: ...
+
+    def json(
+        self,
+        prompt: Any,
+        schema_or_type: Any,
+        *,
+        schema_options: dict[str, Any] | None = None,
+        n: int | None = None,
+        **options: Unpack[WritingOptions],
     ) -> Any:
-        """Writes JSON of a schema or a Python type and gives its value; a list of them for a list of prompts.
+        """Writes JSON of a schema or a Python type and gives its value; a list for a list of prompts and with ``n``.
 
         Args:
             prompt: as for ``generate``.
@@ -351,7 +455,7 @@ class Generator:
                 ``cd.json_schema``, or a type: a pydantic model, a dataclass, a TypedDict,
                 ``Literal[...]``, an Enum, ``list[...]`` and the like; for a list of prompts also a list, one for each.
             schema_options: keyword arguments for ``cd.json_schema``.
-            options: keyword arguments for ``generate``.
+            n, options: as for ``generate``.
 
         Returns:
             The parsed JSON, or for a type a validated instance.
@@ -361,11 +465,16 @@ class Generator:
             InfeasibleError: no JSON of the schema fits into ``max_new_tokens``.
         """
         several = isinstance(schema_or_type, list | tuple)
-        each = [self._schema(one, schema_options or {}) for one in (schema_or_type if several else [schema_or_type])]
-        result = self.generate(prompt, each if several else each[0], **options)
+        given = {} if schema_options is None else schema_options
+        each = [self._schema(one, given) for one in (schema_or_type if several else [schema_or_type])]
+        result = self.generate(prompt, each if several else each[0], n=n, **options)
         return [one.value for one in result] if isinstance(result, list) else result.value
 
     def _schema(self, schema_or_type: Any, options: dict[str, Any]) -> JsonSchema:
+        instance_of(options, dict, "schema_options", InvalidConstraint)
+        unknown = next((name for name in options if name not in _SCHEMA_OPTIONS), None)
+        if unknown is not None:
+            raise InvalidConstraint(f"schema_options has {unknown!r}; the options are {', '.join(_SCHEMA_OPTIONS)}")
         if not isinstance(schema_or_type, JsonSchema):
             return json_schema(schema_or_type, **options)
         if options:
@@ -375,6 +484,8 @@ class Generator:
     def _prompt_text(self, prompt: Prompt, constraint: Constraint | None, wanted: bool | None) -> str:
         prompt_format = self.denoiser.prompt_format
         schema = constraint.schema if isinstance(constraint, JsonSchema) else None
+        if wanted is not None:
+            instance_of(wanted, bool, "schema_in_prompt", InvalidConstraint)
         if wanted and schema is None:
             raise InvalidConstraint(
                 "schema_in_prompt=True needs a JSON Schema as the constraint; it has nothing to describe"
@@ -471,11 +582,8 @@ class Generator:
     def _checked_pins(self, pins: Sequence[int] | Tensor | None) -> list[int]:
         if pins is None:
             return []
-        if not isinstance(pins, Sequence | Tensor) or isinstance(pins, str):
-            raise ModelError(
-                f"pins are {type(pins).__name__} {pins!r:.60}; expected a list of token ids, -1 where free"
-            )
-        values = pins.tolist() if isinstance(pins, Tensor) else list(pins)
+        listed_pins = pins.tolist() if isinstance(pins, Tensor) else pins
+        values = elements(listed_pins, "pins", "a list of token ids, -1 where free", ModelError)
         for position, pin in enumerate(values):
             whole_number(pin, f"the pin at position {position}", ModelError, least=FREE, most=self.denoiser.width - 1)
             if pin in self.denoiser.vocabulary.end_ids:

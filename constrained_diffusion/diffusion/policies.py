@@ -154,6 +154,6 @@ class Process:
     def __post_init__(self) -> None:
         for name, kind in (("temperature", TemperatureSchedule), ("acceptance", Acceptance), ("stopping", Stopping)):
             instance_of(getattr(self, name), kind, name, ModelError)
-        if self.feedback not in set(Feedback):
+        if self.feedback not in list(Feedback):
             raise ModelError(f"met feedback {self.feedback!r}; expected one of {[str(one) for one in Feedback]}")
         whole_number(self.max_passes, "max_passes", ModelError, least=1)

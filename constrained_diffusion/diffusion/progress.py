@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from constrained_diffusion.diffusion.generation import PassRecord
 from constrained_diffusion.diffusion.loop import OnPass
+from constrained_diffusion.errors import ModelError
 
 Show = Callable[[PassRecord | None, int | None], None]
 
@@ -43,7 +44,14 @@ def hidden(record: PassRecord | None, done: int | None) -> None:
 def notifier(
     on_pass: Callable[..., object] | None, shown: Show = hidden, first: int = 0, is_list: bool = False
 ) -> OnPass:
-    """What the loop calls; a list's callback is also told the number of the prompt."""
+    """What the loop calls; a list's callback is also told the number of the prompt.
+
+    Raises:
+        ModelError: ``on_pass`` cannot be called.
+    """
+
+    if on_pass is not None and not callable(on_pass):
+        raise ModelError(f"on_pass is {type(on_pass).__name__} {on_pass!r:.60}; expected a function")
 
     def notify(row: int, record: PassRecord) -> None:
         shown(record, None)

@@ -1,16 +1,18 @@
 """What a call asks for, checked."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, final
 
 import torch
+from torch import Tensor
 
-from constrained_diffusion.checking import instance_of, whole_number
+from constrained_diffusion.checking import elements, instance_of, whole_number
 from constrained_diffusion.constraints.base import Constraint
 from constrained_diffusion.diffusion.loop import Draft
 from constrained_diffusion.diffusion.policies import ConstantTemperature, Process, TemperatureSchedule
+from constrained_diffusion.diffusion.slots import Ask
 from constrained_diffusion.errors import InvalidConstraint, ModelError
 from constrained_diffusion.limits import Limits
 
@@ -24,6 +26,17 @@ class Options(TypedDict, total=False):
     temperature: float | TemperatureSchedule | None
     process: Process | None
     limits: Limits
+
+
+class WritingOptions(Options, total=False):
+    """Keyword arguments of ``Generator.generate``, which explains them, but for ``n``."""
+
+    pins: Sequence[int] | Tensor | None
+    ask: Ask
+    on_pass: Callable[..., object] | None
+    schema_in_prompt: bool | None
+    batch_size: int
+    progress: bool
 
 
 @final
@@ -53,7 +66,7 @@ class Job:
 def checked_pieces(pieces: Sequence[str | None]) -> list[str | None]:
     """The pieces, neighbouring texts joined."""
     joined: list[str | None] = []
-    for piece in pieces:
+    for piece in elements(pieces, "pieces", "a list of texts, and None for holes", InvalidConstraint):
         if piece is not None and not isinstance(piece, str):
             raise InvalidConstraint(
                 f"met {type(piece).__name__} {piece!r} among the pieces; expected texts, and None for holes"

@@ -9,6 +9,7 @@ from typing import Final
 from constrained_diffusion.automata.marks import without_marks
 from constrained_diffusion.automata.token_automaton import TokenAutomaton
 from constrained_diffusion.automata.vocabulary import Vocabulary
+from constrained_diffusion.checking import elements
 from constrained_diffusion.constraints.base import Constraint
 from constrained_diffusion.constraints.parts import Part
 from constrained_diffusion.diffusion.generation import SlotText
@@ -40,9 +41,11 @@ def questions_of(
         few = [name for name in constraint.slot_names if constraint.slot_texts(name, MOST_LISTED) is not None]
         wanted: list[Names] = [(name,) for name in few]
     else:
-        if isinstance(ask, str) or not isinstance(ask, Sequence):
-            raise InvalidConstraint(f"ask={ask!r}; expected a list of names, or of tuples of names")
-        wanted = [(names,) if isinstance(names, str) else tuple(names) for names in ask]
+        listed = elements(ask, "ask", "a list of names, or of tuples of names", InvalidConstraint)
+        wanted = [
+            (names,) if isinstance(names, str) else tuple(elements(names, "ask", "names in a tuple", InvalidConstraint))
+            for names in listed
+        ]
         if any(not names or len(set(names)) < len(names) for names in wanted):
             raise InvalidConstraint(f"ask={ask!r}; expected names, or tuples of different names")
     return {names: _question(constraint, names, compile) for names in wanted}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from constrained_diffusion.automata.classes import END_CLASS
-from constrained_diffusion.checking import whole_number
+from constrained_diffusion.checking import instance_of, whole_number
 from constrained_diffusion.errors import InfeasibleError, ModelError, UnsupportedConstraint
 from constrained_diffusion.inference import chain
 from constrained_diffusion.inference.kbest import Step, best_texts
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from constrained_diffusion.automata.lifting import GroupedEdges
     from constrained_diffusion.automata.token_automaton import TokenAutomaton
 
+_MOST_TEXTS: Final = 100_000
+"""The best texts are listed up to so many."""
 FREE: Final = -1
 """In ``pins``: the position is not pinned."""
 
@@ -122,7 +124,7 @@ class CanvasPosterior:
         Raises:
             UnsupportedConstraint: the constraint is a grammar.
         """
-        whole_number(k, "k", ModelError, least=1)
+        whole_number(k, "k", ModelError, least=1, most=_MOST_TEXTS)
         if self._automaton.exact is not None:
             raise UnsupportedConstraint("the k best texts of a grammar cannot be listed yet", construct="kbest")
         ids = np.full((len(self._canvases), k, self._length), self._automaton.vocabulary.filler_id, np.int64)
@@ -161,6 +163,8 @@ class CanvasPosterior:
         For a grammar exact wherever the relaxation's own draws are often enough in the language; else the draw
         leans to what the relaxation prefers, and is in the language all the same.
         """
+        if generator is not None:
+            instance_of(generator, torch.Generator, "generator", ModelError)
         place = generator.device if generator is not None else torch.device("cpu")
         shape = (len(self._pins), 3)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=place).cpu().numpy()
@@ -204,6 +208,7 @@ class CanvasPosterior:
         return self._shaped(np.where(self._pins >= 0, pinned, log_q))
 
     def _checked_out(self, out: Tensor) -> Tensor:
+        instance_of(out, Tensor, "out", ModelError)
         flat, width = self._rows.logits.shape
         expected = [len(self._canvases), self._length, width][not self._is_batch :]
         is_fit = list(out.shape) == expected and out.dtype == torch.float32 and out.is_contiguous()

@@ -154,21 +154,22 @@ def load_diffusion_gemma(
     """Loads a checkpoint and its tokenizer from a folder or from the hub.
 
     Raises:
-        ModelError: there is no such checkpoint, or it is not a DiffusionGemma.
+        ModelError: there is no such checkpoint, it is not a DiffusionGemma, or there is no such device or dtype.
     """
     if device is not None and device_map is not None:
         raise ModelError(f"both device={device!r} and device_map={device_map!r} are given; give one")
+    place = None if device is None else _device(device)
+    weights = "auto" if dtype in (None, "auto") else _dtype(dtype)
+    _check_place(name_or_path)
     try:
         _check_kind(AutoConfig.from_pretrained(name_or_path).model_type)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
         with _quiet():
-            model = DiffusionGemmaForBlockDiffusion.from_pretrained(
-                name_or_path, dtype=dtype if dtype is not None else "auto", device_map=device_map
-            )
+            model = DiffusionGemmaForBlockDiffusion.from_pretrained(name_or_path, dtype=weights, device_map=device_map)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load a DiffusionGemma checkpoint from {str(name_or_path)!r}: {error}") from error
-    if device is not None:
-        _move(model, device)
+    if place is not None:
+        _move(model, place)
     return DiffusionGemmaDenoiser(model, tokenizer, prompt_format)
 
 
@@ -191,8 +192,39 @@ def _check_kind(model_type: str) -> None:
         raise ModelError(f"the checkpoint is of type {model_type!r}, expected {expected!r}")
 
 
-def _move(model: DiffusionGemmaForBlockDiffusion, device: str | torch.device) -> None:
+def _check_place(name_or_path: str | Path) -> None:
+    """Tells a mistaken path from the name of a model on the hub, before that is asked.
+
+    Raises:
+        ModelError: it can only be meant as a path, and there is no checkpoint.
+    """
+    folder, name = Path(name_or_path), str(name_or_path)
+    is_path = isinstance(name_or_path, Path) or folder.is_absolute() or name.startswith(("./", "../", "~"))
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise ModelError(
+            f"the folder {name!r} holds no checkpoint, it has no config.json; expected one that save_pretrained wrote"
+        )
+    if folder.is_file() or (is_path and not folder.exists()):
+        met = "is a file" if folder.is_file() else "does not exist"
+        raise ModelError(f"{name!r} {met}; expected the folder of a checkpoint, or the name of a model on the hub")
+
+
+def _dtype(dtype: object) -> torch.dtype:
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ModelError(f"dtype is {dtype!r:.60}; expected a floating-point one, such as bfloat16 or float32")
+    return found
+
+
+def _device(device: Any) -> torch.device:
     try:
-        model.to(torch.device(device))  # type: ignore[arg-type]
+        return torch.device(device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"device is {device!r:.60}; expected one such as cpu, cuda or cuda:1") from error
+
+
+def _move(model: DiffusionGemmaForBlockDiffusion, device: torch.device) -> None:
+    try:
+        model.to(device)  # type: ignore[arg-type]
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"cannot put the model on device {str(device)!r}: {str(error).partition('.')[0]}") from error

@@ -26,7 +26,7 @@ def load_denoiser(
     Raises:
         ModelError: it cannot be loaded.
     """
-    if not isinstance(name_or_path, str | Path):
+    if not isinstance(name_or_path, str | Path) or not str(name_or_path):
         raise ModelError(f"met {name_or_path!r}, expected the name of a model or the path of a folder")
     if str(name_or_path) != BUNDLED:
         return load_diffusion_gemma(name_or_path, device=device, dtype=dtype, device_map=device_map)

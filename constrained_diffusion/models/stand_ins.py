@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from constrained_diffusion.automata.vocabulary import Vocabulary
-from constrained_diffusion.checking import whole_number
+from constrained_diffusion.checking import elements, instance_of, whole_number
 from constrained_diffusion.errors import ModelError
 from constrained_diffusion.models.denoiser import Denoiser, Noise, UniformNoise
 from constrained_diffusion.models.prompting import PlainPrompt
@@ -26,6 +26,7 @@ class RandomDenoiser(Denoiser):
         scale: float = 3.0,
         noise: Noise | None = None,
     ) -> None:
+        instance_of(vocabulary, Vocabulary, "vocabulary", ModelError)
         self.vocabulary = vocabulary
         self.canvas_length = whole_number(canvas_length, "canvas_length", ModelError, least=1)
         self.width = len(vocabulary)
@@ -60,14 +61,16 @@ class ScriptedDenoiser(Denoiser):
     """
 
     def __init__(self, vocabulary: Vocabulary, script: Sequence[Tensor], *, noise: Noise | None = None) -> None:
-        if not script or any(logits.ndim != 3 for logits in script):
-            raise ModelError("a script is a list of at least one tensor of logits [B, L, V]")
+        instance_of(vocabulary, Vocabulary, "vocabulary", ModelError)
+        expected = "a list of at least one tensor of logits [B, L, V]"
+        self.script: list[Tensor] = elements(script, "script", expected, ModelError)
+        if not self.script or any(not isinstance(one, Tensor) or one.ndim != 3 for one in self.script):
+            raise ModelError(f"script is {script!r:.60}; expected {expected}")
         self.vocabulary = vocabulary
-        self.script = list(script)
-        _, self.canvas_length, self.width = script[0].shape
+        _, self.canvas_length, self.width = self.script[0].shape
         self.noise = noise or UniformNoise(self.width)
         self.prompt_format = PlainPrompt()
-        self.device = script[0].device
+        self.device = self.script[0].device
         self.canvases: list[Tensor] = []
         self.conditionings: list[Tensor | None] = []
         self.committed: list[Tensor] = []

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any, Final, Literal, final, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from referencing import Registry
 
 from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.checking import instance_of, shortened, whole_number
 from constrained_diffusion.constraints.base import RegularConstraint
 from constrained_diffusion.constraints.json_schema.compiler import (
     AdditionalProperties,
@@ -80,8 +81,7 @@ class JsonSchema(RegularConstraint):
             raise ConstraintError(f"the type's own validation rejects {text!r}: {error}") from error
 
     def __repr__(self) -> str:
-        shown = json.dumps(self.schema)
-        return f"json_schema({shown if len(shown) <= 80 else shown[:77] + '...'})"
+        return f"json_schema({shortened(json.dumps(self.schema))})"
 
 
 def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compiler, ex.Expression]:
@@ -150,8 +150,11 @@ def json_schema(
     _check_option("escapes", escapes, get_args(Escapes))
     _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
     enforces_formats = formats == "enforce"
-    if any_depth < 0 or max_count < 1:
-        raise InvalidConstraint(f"expected any_depth >= 0 and max_count >= 1, met {any_depth} and {max_count}")
+    whole_number(any_depth, "any_depth", InvalidConstraint, least=0)
+    whole_number(max_count, "max_count", InvalidConstraint, least=1)
+    instance_of(limits, Limits, "limits", InvalidConstraint)
+    if registry is not None:
+        instance_of(registry, Registry, "registry", InvalidConstraint)
     if isinstance(schema_or_type, Mapping | bool):
         document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
         style = Style(whitespace, property_order, any_depth, max_count, additional_properties, document.float_forms)
@@ -179,6 +182,8 @@ def type_adapter(type_: Any) -> TypeAdapter[Any]:
     Raises:
         InvalidConstraint: it is no type.
     """
+    if is_dataclass(type_) and not isinstance(type_, type):
+        raise InvalidConstraint(f"met {type_!r:.60}, expected a schema or a type; this is an instance of one")
     if isinstance(type_, str | bytes):
         raise InvalidConstraint(f"met text, expected a schema or a type; parse it first: json.loads({type_[:40]!r})")
     try:
