@@ -30,22 +30,8 @@ _FIRST_CAPACITY: Final = 1024
 
 @final
 @dataclass(frozen=True, eq=False)
-class Scanner:
-    """The lexer of some parser states. State 0 is its start, to which nothing leads back.
-
-    Attributes:
-        table: int32 [S, 256], the next state for each byte, or ``DEAD``.
-        match: int32 [S], as in ``threads_nfa.ScannerDFA``.
-    """
-
-    table: NDArray[np.int32]
-    match: NDArray[np.int32]
-
-
-@final
-@dataclass(frozen=True, eq=False)
 class Grammar:
-    """An LALR(1) grammar with its lexers: Q parser states, T terminals, R rules, NT nonterminals.
+    """An LALR(1) grammar with its lexers: Q parser states, T terminals, R rules, NT nonterminals, S scanner states.
 
     Attributes:
         terminals: their names.
@@ -54,7 +40,9 @@ class Grammar:
         rule_length, rule_origin: int32 [R].
         start, end_state: parser states.
         ignored: bool [T].
-        scanners: the different lexers; scanner_of_state: int32 [Q].
+        scan: int32 [S, K], the next scanner state for each class of bytes, or ``DEAD``; byte_class: uint8 [256].
+        match: int32 [S], as in ``threads_nfa.ScannerDFA``.
+        scan_start: int32 [Q], where the scanner of each parser state starts; nothing leads back there.
         items: of each parser state the kernel items: origin, place of the dot, least characters behind it.
         shortest: the least characters of a text, ``FAR`` if there is none.
     """
@@ -67,8 +55,10 @@ class Grammar:
     start: int
     end_state: int
     ignored: NDArray[np.bool_]
-    scanners: tuple[Scanner, ...]
-    scanner_of_state: NDArray[np.int32]
+    scan: NDArray[np.int32]
+    byte_class: NDArray[np.uint8]
+    match: NDArray[np.int32]
+    scan_start: NDArray[np.int32]
     items: tuple[tuple[tuple[int, int, int], ...], ...]
     shortest: int
 
@@ -86,36 +76,36 @@ class Grammar:
         )
 
     @cached_property
-    def scanner_begin(self) -> NDArray[np.int64]:
-        """Where the states of each scanner begin among those of all, int64 [scanners + 1]."""
-        return np.concatenate([[0], np.cumsum([len(scanner.match) for scanner in self.scanners])])
-
-    @cached_property
-    def scan(self) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
-        """All scanners in one table [S, K] over byte classes, the classes of bytes, and the matches."""
-        shifted = [
-            np.where(scanner.table >= 0, scanner.table + np.int32(begin), DEAD)
-            for scanner, begin in zip(self.scanners, self.scanner_begin, strict=False)
-        ]
-        whole = np.concatenate(shifted).astype(np.int32)
-        columns, byte_class = np.unique(whole, axis=1, return_inverse=True)
-        match = np.concatenate([scanner.match for scanner in self.scanners]).astype(np.int32)
-        return np.ascontiguousarray(columns), byte_class.reshape(-1).astype(np.uint8), match
-
-    @cached_property
     def match_distance(self) -> NDArray[np.int32]:
         """The least bytes, at least one, from each scanner state to a match of each terminal, int32 [S, T]."""
-        table, _, match = self.scan
-        distance = np.full((len(table), len(self.terminals)), FAR, np.int32)
-        at_match = np.full_like(distance, FAR)
-        at_match[match >= 0, match[match >= 0]] = 0
-        while True:
-            ahead = np.append(np.minimum(distance, at_match), np.full((1, len(self.terminals)), FAR, np.int32), axis=0)
-            following = np.minimum.reduce([ahead[table[:, k]] for k in range(table.shape[1])]) + 1
-            following = np.minimum(following, FAR)
-            if np.array_equal(following, distance):
-                return distance
-            distance = following.astype(np.int32)
+        sources, classes = np.nonzero(self.scan != DEAD)
+        steps = np.unique(np.stack([sources, self.scan[sources, classes]], axis=1), axis=0)
+        return np.asarray(kernels.match_distances(steps, self.match, len(self.terminals)))
+
+    @cached_property
+    def can_match(self) -> NDArray[np.bool_]:
+        """Whether a terminal has matched in a scanner state or may still do so, bool [S, T]."""
+        possible = self.match_distance < FAR
+        reported = np.flatnonzero(self.match >= 0)
+        possible[reported, self.match[reported]] = True
+        return possible
+
+    @cached_property
+    def scanned_from(self) -> dict[int, NDArray[np.int64]]:
+        """Of each start of a scanner the states of that scanner, itself first."""
+        return {start: _reachable(self.scan, start) for start in np.unique(self.scan_start).tolist()}
+
+
+def _reachable(table: NDArray[np.int32], start: int) -> NDArray[np.int64]:
+    seen = np.zeros(len(table) + 1, np.bool_)  # the last stands for DEAD
+    level = np.array([start])
+    seen[level] = True
+    while len(level):
+        following = np.unique(table[level])
+        level = following[~seen[following] & (following != DEAD)]
+        seen[level] = True
+    seen[start] = False
+    return np.concatenate([[start], np.flatnonzero(seen[:-1])])
 
 
 @final
@@ -163,8 +153,7 @@ class Windows:
 
     def scanner_states(self, grammar: Grammar) -> int:
         """Pairs of a window and a state of its scanner."""
-        sizes = np.diff(grammar.scanner_begin)[grammar.scanner_of_state]
-        return int(sum(sizes[symbols[0]] for symbols, _ in self.known))
+        return sum(len(grammar.scanned_from[int(grammar.scan_start[symbols[0]])]) for symbols, _ in self.known)
 
 
 @final
@@ -273,10 +262,8 @@ def _empty_store(capacity: int, width: int) -> Store:
 
 
 def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
-    table, byte_class, match = grammar.scan
-    starts = grammar.scanner_begin[:-1].astype(np.int32)
-    is_start = np.zeros(len(table), np.bool_)
-    is_start[starts] = True
+    is_start = np.zeros(len(grammar.scan), np.bool_)
+    is_start[grammar.scan_start] = True
     successor = np.full((grammar.num_states, grammar.num_states), DEAD, np.int32)
     for state, others in enumerate(grammar.stands_on):
         successor[state, sorted(others)] = np.arange(len(others))
@@ -290,12 +277,12 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         rule_origin=grammar.rule_origin,
         end_state=grammar.end_state,
         ignored=grammar.ignored,
-        scan_start=starts[grammar.scanner_of_state],
-        scan=table,
-        byte_class=byte_class,
-        match=match,
+        scan_start=grammar.scan_start,
+        scan=grammar.scan,
+        byte_class=grammar.byte_class,
+        match=grammar.match,
         is_start=is_start,
-        is_closed=np.all(table == DEAD, axis=1),
+        is_closed=np.all(grammar.scan == DEAD, axis=1),
         match_distance=grammar.match_distance,
         item_begin=np.concatenate([[0], np.cumsum([len(part) for part in grammar.items])]).astype(np.int64),
         item_origin=np.ascontiguousarray(columns[:, 0]),

@@ -120,6 +120,28 @@ def _slot(first, second, third, fourth, size):
 
 
 @njit(cache=True, nogil=True)
+def match_distances(steps, match, terminals):
+    """int32 [S, T]: the least bytes, at least one, from each scanner state to a match of each terminal, or ``FAR``.
+
+    Args:
+        steps: int64 [steps, 2], the pairs of states that some byte connects.
+        match: int32 [S].
+    """
+    distance = np.full((len(match), terminals), FAR, np.int32)
+    changed = True
+    while changed:
+        changed = False
+        for i in range(len(steps) - 1, -1, -1):
+            source, target = steps[i]
+            for terminal in range(terminals):
+                behind = 1 if match[target] == terminal else distance[target, terminal] + 1
+                if behind < distance[source, terminal]:
+                    distance[source, terminal] = behind
+                    changed = True
+    return distance
+
+
+@njit(cache=True, nogil=True)
 def push(tables, store, stack, symbol):
     """The stack with one more symbol, or ``DEAD`` where the store is full; stack -1 is the empty one."""
     size = len(store.stack_slots)
@@ -357,16 +379,14 @@ class Guide(NamedTuple):
     """What finite inference knows of configurations: N states of the relaxation, C token classes.
 
     Attributes:
-        entry_begin: int64 [W], where the entries of each window begin.
-        scan_base: int32 [S], the number of a scanner state among those of its scanner.
-        entry: int32 [entries, M], the state of the relaxation for each window, scanner state and side state, or -1.
+        place: int32 [W, S], the entry of each window and scanner state.
+        entry: int32 [entries, M], the state of the relaxation for each entry and side state, or -1.
         class_begin: int64 [N + 1]; classes, class_target: int32, the token classes that each state
             of the relaxation takes, and where they lead.
         text_begin: int64 [C + 1]; text: uint8, a spelling of each class.
     """
 
-    entry_begin: NDArray[np.int64]
-    scan_base: NDArray[np.int32]
+    place: NDArray[np.int32]
     entry: NDArray[np.int32]
     class_begin: NDArray[np.int64]
     classes: NDArray[np.int32]
@@ -382,7 +402,7 @@ def relaxed(tables, store, guide, config, otherwise):
     if fallback >= 0 and tables.match[scanner] < 0:
         return otherwise
     window = store.window[store.stack[config]]
-    return guide.entry[guide.entry_begin[window] + guide.scan_base[scanner], store.side[config]]
+    return guide.entry[guide.place[window, scanner], store.side[config]]
 
 
 @njit(cache=True, nogil=True)
@@ -470,71 +490,3 @@ def closings(tables, store, configs, whole):
     for i in range(len(configs)):
         out[i] = closing(tables, store, configs[i], whole)
     return out
-
-
-@njit(cache=True, nogil=True)
-def effects(scan, match, is_closed, starts, follows, begins, buffer):
-    """uint64 [tokens, 2]: what each text does to the lexer, as a random number; 0 if no scanner takes it.
-
-    Texts of equal numbers behave alike in every configuration: from every scanner state they match the same terminals
-    in the same order and leave the same rest.
-
-    Args:
-        starts: int32 [contexts], the start of each scanner.
-        follows: bool [T, contexts], the scanners that may be at work behind a terminal.
-        begins, buffer: int64 [tokens + 1] and uint8, the texts in byte classes of the scanners.
-    """
-    n_tokens = len(begins) - 1
-    longest = 0
-    for k in range(n_tokens):
-        longest = max(longest, begins[k + 1] - begins[k])
-    out = np.zeros((n_tokens, 2), np.uint64)
-    behind = np.zeros((longest + 1, len(starts)), np.uint64)
-    for k in range(n_tokens):
-        text = buffer[begins[k] : begins[k + 1]]
-        n = len(text)
-        for c in range(len(starts)):
-            behind[n, c] = mix(np.uint64(starts[c] + 1))
-        for p in range(n - 1, -1, -1):
-            for c in range(len(starts)):
-                behind[p, c] = _effect(scan, match, is_closed, follows, behind, text, p, starts[c])
-        for s in range(len(scan)):
-            number = _effect(scan, match, is_closed, follows, behind, text, 0, np.int32(s))
-            if number != 0:
-                place = (np.uint64(s + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
-                out[k, 0] += mix(place)
-                out[k, 1] += mix(place ^ np.uint64(0x5851F42D4C957F2D))
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _effect(scan, match, is_closed, follows, behind, text, p, state):
-    """A number for what ``text[p:]`` does from a scanner state; 0 if it is stuck."""
-    last, place = -1, 0
-    is_over = False
-    for q in range(p, len(text)):
-        state = scan[state, text[q]]
-        if state < 0:
-            is_over = True
-            break
-        if match[state] >= 0:
-            last, place = match[state], q + 1
-        elif match[state] == UNMATCHED:
-            last = -1
-        if is_closed[state]:
-            is_over = True
-            break
-    rest = np.uint64(0)
-    if last >= 0:
-        rest = _rest(follows[last], behind[place], last)
-    return rest if is_over else mix(rest + np.uint64(state + 1))
-
-
-@njit(cache=True, nogil=True)
-def _rest(follows, behind, terminal):
-    """A number for what a text does behind a terminal, in whichever scanner may be at work there."""
-    total = np.uint64(0)
-    for c in range(len(follows)):
-        if follows[c] and behind[c] != 0:
-            total += mix(behind[c] ^ np.uint64(c + 1) * np.uint64(0x9E3779B97F4A7C15))
-    return mix(total + np.uint64(terminal + 1)) if total != 0 else np.uint64(0)

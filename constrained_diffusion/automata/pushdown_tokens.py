@@ -14,6 +14,7 @@ from constrained_diffusion.automata.classes import END_CLASS
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.relaxation import Relaxation
+from constrained_diffusion.automata.token_effects import effects
 from constrained_diffusion.automata.vocabulary import Vocabulary
 
 _MOST_EXPANSIONS: Final = 2000
@@ -52,12 +53,12 @@ def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary
     Tokens that the relaxation cannot tell apart may still open or close different numbers of brackets.
     """
     tokens = np.flatnonzero(lifted.class_of_token > END_CLASS)
-    effects = _effects(automaton, [vocabulary.tokens[token] or b"" for token in tokens.tolist()])
-    keys = np.stack([lifted.class_of_token[tokens].astype(np.uint64), effects[:, 0], effects[:, 1]], axis=1)
-    unique, number = np.unique(keys, axis=0, return_inverse=True)
+    effect = effects(automaton.grammar, [vocabulary.tokens[token] or b"" for token in tokens.tolist()])
+    span = int(effect.max(initial=0)) + 1
+    unique, number = np.unique(lifted.class_of_token[tokens] * span + effect, return_inverse=True)
     class_of_token = lifted.class_of_token.copy()
     class_of_token[tokens] = number.reshape(-1) + END_CLASS + 1
-    parent = np.concatenate([[0, END_CLASS], unique[:, 0].astype(np.int64)])
+    parent = np.concatenate([[0, END_CLASS], unique // span])
     begin = np.searchsorted(parent, np.arange(lifted.num_classes + 1))
     counts = np.diff(begin)[lifted.label_class]
     first = begin[lifted.label_class]
@@ -73,38 +74,6 @@ def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary
         label_class.astype(np.int32),
         lifted.distance,
     )
-
-
-def _effects(automaton: PushdownAutomaton, texts: list[bytes]) -> NDArray[np.uint64]:
-    """What each text does to the lexers, as two random numbers, uint64 [n, 2]."""
-    grammar, tables = automaton.grammar, automaton.tables
-    follows = np.zeros((len(grammar.terminals), len(grammar.scanners)), np.bool_)
-    for terminal in range(len(grammar.terminals)):
-        shifted = grammar.action[:, terminal]
-        states = np.arange(grammar.num_states) if grammar.ignored[terminal] else shifted[shifted >= 0]
-        follows[terminal, grammar.scanner_of_state[states]] = True
-    # Bytes that the scanners treat alike make texts that do the same.
-    to_class = bytes(tables.byte_class)
-    numbers: dict[bytes, int] = {}
-    place = [numbers.setdefault(text.translate(to_class), len(numbers)) for text in texts]
-    begins, buffer = _joined(list(numbers))
-    block = _equivalent(tables.scan, tables.match)
-    _, first = np.unique(block, return_index=True)
-    scan = np.where(tables.scan[first] >= 0, block[tables.scan[first]], DEAD).astype(np.int32)
-    starts = block[grammar.scanner_begin[:-1]].astype(np.int32)
-    found = kernels.effects(scan, tables.match[first], tables.is_closed[first], starts, follows, begins, buffer)
-    return np.asarray(found, np.uint64)[place]
-
-
-def _equivalent(scan: NDArray[np.int32], match: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The block of each scanner state in the coarsest partition into states that behave alike, int64 [S]."""
-    block = np.unique(match, return_inverse=True)[1].reshape(-1)
-    while True:
-        behind = np.append(block, -1)[scan]
-        finer = np.unique(np.column_stack([block, behind]), axis=0, return_inverse=True)[1].reshape(-1)
-        if finer.max() == block.max():
-            return np.asarray(finer, np.int64)
-        block = finer
 
 
 def _joined(texts: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -252,8 +221,6 @@ class ExactStates:
 def _guide(
     automaton: PushdownAutomaton, relaxation: Relaxation, lifted: Lifted, vocabulary: Vocabulary
 ) -> kernels.Guide:
-    scanner_begin = automaton.grammar.scanner_begin
-    scan_base = np.arange(scanner_begin[-1]) - np.repeat(scanner_begin[:-1], np.diff(scanner_begin))
     tail = relaxation.dfa.num_states
     edges = lifted.edges()
     is_text = edges.target != tail
@@ -267,8 +234,7 @@ def _guide(
     first_token[lifted.class_of_token[tokens]] = tokens
     begins, buffer = _joined([(vocabulary.tokens[t] or b"") if t >= 0 else b"" for t in first_token.tolist()])
     return kernels.Guide(
-        entry_begin=relaxation.entry_begin,
-        scan_base=scan_base.astype(np.int32),
+        place=relaxation.place,
         entry=relaxation.entry,
         class_begin=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         classes=lifted.label_class[places].astype(np.int32),

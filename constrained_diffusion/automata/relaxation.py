@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
+from constrained_diffusion.automata.pushdown_kernels import ERROR
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
@@ -49,12 +50,12 @@ class Relaxation:
 
     Attributes:
         dfa: accepts a superset of the grammar's texts; its state 0 is the start. Not minimal.
-        entry_begin: int64 [W], where the entries of each window begin.
-        entry: int32 [entries, M], the state for each window, state of its scanner and side state, or ``DEAD``.
+        place: int32 [W, S], the entry of each window and each state of its scanner, or ``DEAD``.
+        entry: int32 [entries, M], the state for each entry and side state, or ``DEAD``.
     """
 
     dfa: ByteDFA
-    entry_begin: NDArray[np.int64]
+    place: NDArray[np.int32]
     entry: NDArray[np.int32]
 
 
@@ -65,9 +66,10 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
         LimitExceeded: it would grow beyond ``limits``.
     """
     if side.is_empty:
-        return Relaxation(ex.EMPTY_DFA, np.zeros(len(windows.known), np.int64), np.empty((0, 0), np.int32))
+        place = np.full((len(windows.known), len(grammar.scan)), DEAD, np.int32)
+        return Relaxation(ex.EMPTY_DFA, place, np.empty((0, 0), np.int32))
     builder = _Builder(grammar, windows, limits)
-    entries = builder.build()
+    entries, place = builder.build()
     digits, side_digits = _width(len(entries)), _width(side.num_states)
     whole = _with_entries(builder.nfa, entries, builder.accept, side_digits, limits)
     if side.num_states > 1:
@@ -80,9 +82,7 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
         np.int32,
     )
     dfa, entry = _without_digits(whole, reached)
-    sizes = np.diff(grammar.scanner_begin)[grammar.scanner_of_state]
-    counts = [sizes[symbols[0]] for symbols, _ in windows.known]
-    return Relaxation(dfa, np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64), entry)
+    return Relaxation(dfa, place, entry)
 
 
 def largest_relaxation(automaton: PushdownAutomaton, limits: Limits) -> tuple[PushdownAutomaton, Relaxation]:
@@ -183,77 +183,96 @@ def _without_digits(whole: ByteDFA, reached: NDArray[np.int32]) -> tuple[ByteDFA
 
 
 class _Builder:
-    """The nondeterministic automaton: one copy of the scanner per known stack."""
+    """The nondeterministic automaton: copies of the scanner, which share what behaves alike.
+
+    A node is a scanner state and what becomes of the stack behind each terminal that can still match from there; stacks
+    that do not differ in that have the node in common.
+    """
 
     def __init__(self, grammar: Grammar, windows: Windows, limits: Limits) -> None:
         self.grammar = grammar
         self.windows = windows
-        self.limits = limits
         self.nfa = ex.NFA(limits, ex.Meter(limits))
         self.accept = self.nfa.new_state()
-        self.offset: dict[Known, int] = {}
-        self.queue: list[Known] = []
         self.below = [
             [other for other in range(grammar.num_states) if state in grammar.stands_on[other]]
             for state in range(grammar.num_states)
         ]
+        self.goto_by = grammar.goto.T.tolist()
+        self.reduced = lru_cache(maxsize=None)(self._reduced)
         self.feed = lru_cache(maxsize=None)(self._feed)
-        self.scanner_edges = [_scanner_edges(scanner.table) for scanner in grammar.scanners]
+        self.is_complete = lru_cache(maxsize=None)(self._is_complete)
+        self.start_of = [int(start) for start in grammar.scan_start]
+        self.edges = _scanner_edges(grammar)
+        possible, kind = np.unique(grammar.can_match, axis=0, return_inverse=True)
+        self.terminals_of_kind = [np.flatnonzero(row) for row in possible]
+        self.kind = kind.reshape(-1).tolist()
+        self.set_numbers: dict[tuple[Known, ...], int] = {}
+        self.offers = lru_cache(maxsize=None)(self._offers)
+        self.rest = lru_cache(maxsize=None)(self._rest)
+        self.nodes: dict[tuple[int, bool, bytes], int] = {}
+        self.queue: list[tuple[int, Known, int]] = []
+        self.behind = lru_cache(maxsize=None)(self._behind)
 
-    def build(self) -> list[int]:
-        """Adds everything; gives the node of each entry, window by window."""
-        entries: list[int] = []
-        for known in self.windows.known:
-            first = self.block(known)
-            entries += range(first, first + self.scanner_size(known))
-        for known in self.queue:
-            self._add_block(known)
-        return entries
+    def build(self) -> tuple[list[int], NDArray[np.int32]]:
+        """Adds everything; gives the nodes of the entries, and which of them each window has in each scanner state."""
+        rank: dict[int, int] = {}
+        place = np.full((len(self.windows.known), len(self.grammar.scan)), DEAD, np.int32)
+        for window, known in enumerate(self.windows.known):
+            for state in self.grammar.scanned_from[self.start_of[known[0][0]]].tolist():
+                place[window, state] = rank.setdefault(self.node(known, state), len(rank))
+        for node, known, state in self.queue:
+            self._add_steps(node, known, state)
+        return list(rank), place
 
-    def scanner_size(self, known: Known) -> int:
-        return len(self.grammar.scanners[self.grammar.scanner_of_state[known[0][0]]].match)
+    def node(self, known: Known, state: int) -> int:
+        """The node of a known stack and a state of its scanner."""
+        at_start = state == self.start_of[known[0][0]]
+        key = state, at_start and self.is_complete(known), self.rest(known, self.kind[state])
+        if key not in self.nodes:
+            self.nodes[key] = self.nfa.new_state()
+            self.queue.append((self.nodes[key], known, state))
+        return self.nodes[key]
 
-    def block(self, known: Known) -> int:
-        """The first node of a known stack: its scanner's start."""
-        if known not in self.offset:
-            self.offset[known] = self.nfa.num_states
-            self.nfa.num_states += self.scanner_size(known)
-            self.queue.append(known)
-            if self.nfa.num_states > self.limits.max_nfa_transitions:
-                raise LimitExceeded(
-                    "max_nfa_transitions", self.limits.max_nfa_transitions, "the relaxation of the grammar"
-                )
-        return self.offset[known]
+    def _offers(self, known: Known) -> NDArray[np.int64]:
+        """A number for what a stack becomes behind each terminal that its scanner can match; int64 [T]."""
+        numbers = np.zeros(len(self.grammar.terminals), np.int64)
+        for terminal in self.terminals_of_kind[self.kind[self.start_of[known[0][0]]]].tolist():
+            numbers[terminal] = self.set_numbers.setdefault(self.feed(known, terminal), len(self.set_numbers))
+        return numbers
 
-    def _add_block(self, known: Known) -> None:
-        first = self.offset[known]
-        number = int(self.grammar.scanner_of_state[known[0][0]])
-        scanner = self.grammar.scanners[number]
-        for source, mask, target in self.scanner_edges[number]:
-            self.nfa.add(first + source, mask, first + target)
-        if self.is_complete(known):
-            self.nfa.add_empty(first, self.accept)
-        for state in np.flatnonzero(scanner.match >= 0).tolist():
-            stacks = self.feed(known, int(scanner.match[state]))
-            self._add_match(first + state, scanner.table[state], scanner.match, stacks)
+    def _rest(self, known: Known, kind: int) -> bytes:
+        return self.offers(known)[self.terminals_of_kind[kind]].tobytes()
 
-    def _add_match(
-        self, node: int, row: NDArray[np.int32], match: NDArray[np.int32], stacks: tuple[Known, ...]
-    ) -> None:
-        """A terminal may be over unless the next byte makes it a longer match."""
-        over = ex.byte_mask(np.flatnonzero((row == DEAD) | (match[row] == NO_MATCH)).tolist())
-        for known in stacks:
-            first = self.block(known)
+    def _add_steps(self, node: int, known: Known, state: int) -> None:
+        for mask, target in self.edges[state]:
+            self.nfa.add(node, mask, self.node(known, target))
+        if state == self.start_of[known[0][0]] and self.is_complete(known):
+            self.nfa.add_empty(node, self.accept)
+        terminal = int(self.grammar.match[state])
+        if terminal >= 0:
+            row, match = self.grammar.scan[state][self.grammar.byte_class], self.grammar.match
+            # A terminal may be over unless the next byte makes it a longer match.
+            over = ex.byte_mask(np.flatnonzero((row == DEAD) | (match[row] == NO_MATCH)).tolist())
+            stacks = self.feed(known, terminal)
+            if stacks:
+                self.nfa.add_empty(node, self.behind(stacks, over))
+
+    def _behind(self, stacks: tuple[Known, ...], over: int) -> int:
+        """The node between two terminals, before any of the stacks and a byte of the set."""
+        between = self.nfa.new_state()
+        for start, known in {self.node(known, self.start_of[known[0][0]]): known for known in stacks}.items():
             if over == _ALL_BYTES:
-                self.nfa.add_empty(node, first)
+                self.nfa.add_empty(between, start)
                 continue
-            for source, mask, target in self.scanner_edges[self.grammar.scanner_of_state[known[0][0]]]:
-                if source == 0 and mask & over:
-                    self.nfa.add(node, mask & over, first + target)
+            for mask, target in self.edges[self.start_of[known[0][0]]]:
+                if mask & over:
+                    self.nfa.add(between, mask & over, self.node(known, target))
             if self.is_complete(known):
-                self.nfa.add_empty(node, self.accept)
+                self.nfa.add_empty(between, self.accept)
+        return between
 
-    def is_complete(self, known: Known) -> bool:
+    def _is_complete(self, known: Known) -> bool:
         """Whether the text may end with this stack."""
         end = len(self.grammar.terminals)
         return any(True for _ in self._shifts(known, end))
@@ -262,11 +281,12 @@ class _Builder:
         """The stacks behind one more terminal."""
         if self.grammar.ignored[terminal]:
             return (known,)
-        shifted = tuple(sorted(set(self._shifts(known, terminal))))
-        if self.windows.is_forgetful and shifted:
-            targets = self.grammar.action[:, terminal]
-            return tuple(((state,), False) for state in np.unique(targets[targets >= 0]).tolist())
-        return shifted
+        if not self.windows.is_forgetful:
+            return tuple(sorted(set(self._shifts(known, terminal))))
+        if not any(True for _ in self._shifts(known, terminal)):
+            return ()
+        targets = self.grammar.action[:, terminal]
+        return tuple(((state,), False) for state in np.unique(targets[targets >= 0]).tolist())
 
     def _shifts(self, known: Known, terminal: int) -> Iterator[Known]:
         """Reduces in every way that the unknown part of the stack allows, then shifts or, at the end, accepts."""
@@ -282,17 +302,15 @@ class _Builder:
             if action >= 0:
                 yield self._pushed(current, action)
             elif action < -1:
-                for reduced in self._reduced(current, -2 - action):
-                    if reduced not in seen:
-                        seen.add(reduced)
-                        queue.append(reduced)
+                following = self.reduced(current, -2 - action) - seen
+                seen |= following
+                queue += following
 
-    def _reduced(self, known: Known, rule: int) -> Iterator[Known]:
-        origin = int(self.grammar.rule_origin[rule])
-        for rest in self._popped(known, int(self.grammar.rule_length[rule])):
-            following = int(self.grammar.goto[rest[0][0], origin])
-            if following >= 0:
-                yield self._pushed(rest, following)
+    def _reduced(self, known: Known, rule: int) -> frozenset[Known]:
+        """The stacks behind a reduction."""
+        goto = self.goto_by[int(self.grammar.rule_origin[rule])]
+        rests = self._popped(known, int(self.grammar.rule_length[rule]))
+        return frozenset(self._pushed(rest, goto[rest[0][0]]) for rest in rests if goto[rest[0][0]] != ERROR)
 
     def _popped(self, known: Known, count: int) -> list[Known]:
         symbols, has_bottom = known
@@ -310,13 +328,14 @@ class _Builder:
         return longer[: self.windows.size], known[1] and len(longer) <= self.windows.size
 
 
-def _scanner_edges(table: NDArray[np.int32]) -> list[tuple[int, int, int]]:
-    """(source, mask of bytes, target) of a scanner."""
-    edges: list[tuple[int, int, int]] = []
-    for source, row in enumerate(table):
-        edges += [
-            (source, ex.byte_mask(np.flatnonzero(row == target).tolist()), int(target))
-            for target in np.unique(row)
-            if target != DEAD
-        ]
+def _scanner_edges(grammar: Grammar) -> list[list[tuple[int, int]]]:
+    """Of each scanner state the sets of bytes that lead on, and where each leads."""
+    masks = [ex.byte_mask(np.flatnonzero(grammar.byte_class == k).tolist()) for k in range(grammar.scan.shape[1])]
+    edges: list[list[tuple[int, int]]] = []
+    for row in grammar.scan.tolist():
+        found: dict[int, int] = {}
+        for mask, target in zip(masks, row, strict=True):
+            if target != DEAD:
+                found[target] = found.get(target, 0) | mask
+        edges.append([(mask, target) for target, mask in found.items()])
     return edges

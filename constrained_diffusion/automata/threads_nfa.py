@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from constrained_diffusion.automata import kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.expressions import Bytes, Embedded, Expression
 from constrained_diffusion.errors import LimitExceeded, UnsupportedConstraint
@@ -127,63 +129,116 @@ class Keyword:
     Attributes:
         start: the node that reads it.
         number: what is reported; its own ``Matched`` node has this number.
-        instead_of: the patterns that it takes the place of, and its rank among the keywords of each.
+        instead_of: the patterns that it takes the place of.
     """
 
     start: int
     number: int
-    instead_of: dict[int, int]
+    instead_of: frozenset[int]
+
+
+@final
+@dataclass(frozen=True)
+class Context:
+    """A scanner: the first node of each of its patterns, the preferred one first, and the numbers of its keywords."""
+
+    starts: tuple[int, ...]
+    keywords: tuple[int, ...]
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ScannerDFA:
-    """The scanner as a table. State 0 is the start, to which nothing leads back.
+    """The scanners of several contexts in one table: S states, K classes of bytes.
 
     Attributes:
-        table: int32 [S, 256], the next state for each byte, or ``DEAD``.
+        table: int32 [S, K], the next state for each byte class, or ``DEAD``.
+        byte_class: uint8 [256].
         match: int32 [S], the pattern that has matched when the state is reached, or ``NO_MATCH``, or ``UNMATCHED``.
             A later match in the same scan takes its place.
+        start: int32 [contexts], the first state of each context, to which nothing leads back.
     """
 
-    table: np.ndarray[tuple[int, int], np.dtype[np.int32]]
-    match: np.ndarray[tuple[int], np.dtype[np.int32]]
+    table: NDArray[np.int32]
+    byte_class: NDArray[np.uint8]
+    match: NDArray[np.int32]
+    start: NDArray[np.int32]
+
+    def minimal(self) -> "ScannerDFA":
+        """The same with one state for all that behave alike."""
+        is_start = np.zeros(len(self.match), np.bool_)
+        is_start[self.start] = True
+        kind = np.unique(np.stack([self.match, is_start]), axis=1, return_inverse=True)[1].reshape(-1)
+        sources, classes = np.nonzero(self.table != DEAD)
+        n, width = self.table.shape
+        # What a state reports is a step to a state of its own, so that all states are live.
+        blocks = kernels.equivalent_states(
+            np.concatenate([sources, np.arange(n)]),
+            np.concatenate([classes, width + kind]),
+            np.concatenate([self.table[sources, classes].astype(np.int64), np.full(n, n)]),
+            n + 1,
+            np.arange(n + 1) == n,
+            width + int(kind.max()) + 1,
+        )
+        _, first, block = np.unique(np.asarray(blocks[:n]), return_index=True, return_inverse=True)
+        following = self.table[first]
+        merged: NDArray[np.int32] = np.where(following != DEAD, block[following], DEAD).astype(np.int32)
+        return ScannerDFA(merged, self.byte_class, self.match[first], block[self.start].astype(np.int32))
+
+
+_State = tuple[tuple[Thread, ...], int, frozenset[int]]
+"""Threads in order of preference, the match when they are reached, and where the keywords stand."""
 
 
 @final
 class _Determinizer:
-    def __init__(self, nfa: ThreadNFA, starts: Sequence[int], keywords: Sequence[Keyword], limits: Limits) -> None:
+    def __init__(
+        self, nfa: ThreadNFA, contexts: Sequence[Context], keywords: Sequence[Keyword], limits: Limits
+    ) -> None:
         self.nodes = nfa.nodes
-        self.starts = starts
+        self.contexts = contexts
         self.keywords = keywords
         self.limits = limits
+        self.classes = self._byte_classes()
+        self.masks = [self._class_mask(node.mask) if isinstance(node, Step) else 0 for node in nfa.nodes]
+        self.behind = {self._class_mask(node.mask) for node in nfa.nodes if isinstance(node, Behind)}
 
     def run(self) -> ScannerDFA:
-        classes = self._byte_classes()
-        start_threads, match = self._closed([(start, frozenset()) for start in self.starts], None)
-        words = self._closed_set(keyword.start for keyword in self.keywords)
-        numbers: dict[object, int] = {}
-        queue: list[tuple[tuple[Thread, ...], int, frozenset[int]]] = [(start_threads, match, words)]
-        rows: list[list[int]] = []
-        at = 0
-        while at < len(queue):
-            threads, _, words = queue[at]
-            row = [DEAD] * 256
-            for bytes_of_class in classes:
-                following = self._following(threads, words, bytes_of_class[0])
+        queue: list[_State] = []
+        starts: dict[_State, int] = {}
+        start_of: list[int] = []
+        for context in self.contexts:
+            threads, matched = self._closed([(start, frozenset()) for start in context.starts], None)
+            first = threads, matched, self._closed_set(self.keywords[k].start for k in context.keywords)
+            if first not in starts:
+                starts[first] = len(queue)
+                queue.append(first)
+            start_of.append(starts[first])
+        table = self._table(queue)
+        byte_class = np.empty(256, np.uint8)
+        for number, bytes_of_class in enumerate(self.classes):
+            byte_class[bytes_of_class] = number
+        match = np.array([match for _, match, _ in queue], np.int32)
+        return ScannerDFA(table, byte_class, match, np.array(start_of, np.int32)).minimal()
+
+    def _table(self, queue: list[_State]) -> NDArray[np.int32]:
+        """The steps of every state; what they lead to is added to the queue. Nothing leads back to a start."""
+        numbers: dict[_State, int] = {}
+        rows: list[NDArray[np.int32]] = []
+        for threads, _, words in queue:
+            row = np.full(len(self.classes), DEAD, np.int32)
+            for alike in self._alike(threads, words):
+                following = self._following(threads, words, self.classes[alike[0]][0])
                 if following is None:
                     continue
-                state = numbers.get(following)
-                if state is None:
-                    state = numbers[following] = len(queue)
+                state = numbers.setdefault(following, len(queue))
+                if state == len(queue):
                     queue.append(following)
                     if state >= self.limits.max_states:
                         raise LimitExceeded("max_states", self.limits.max_states, "the scanner of the grammar")
-                for byte in bytes_of_class:
-                    row[byte] = state
+                row[alike] = state
             rows.append(row)
-            at += 1
-        return ScannerDFA(np.array(rows, np.int32), np.array([match for _, match, _ in queue], np.int32))
+        return np.array(rows)
 
     def _byte_classes(self) -> list[list[int]]:
         """Bytes that every node treats alike."""
@@ -192,6 +247,20 @@ class _Determinizer:
         for byte in range(256):
             groups.setdefault(tuple(bool(mask >> byte & 1) for mask in masks), []).append(byte)
         return list(groups.values())
+
+    def _class_mask(self, mask: int) -> int:
+        """The byte classes in a set of bytes, as bits."""
+        return sum(1 << number for number, alike in enumerate(self.classes) if mask >> alike[0] & 1)
+
+    def _alike(self, threads: tuple[Thread, ...], words: frozenset[int]) -> list[list[int]]:
+        """The byte classes in groups that a state treats alike."""
+        reading = {number for number, _ in threads if number != PENDING} | words
+        for _, conditions in threads:
+            reading.update(number for _, body in conditions for number in body)
+        groups = [(1 << len(self.classes)) - 1]
+        for mask in {self.masks[number] for number in reading} | self.behind:
+            groups = [part for group in groups for part in (group & mask, group & ~mask) if part]
+        return [[k for k in range(len(self.classes)) if group >> k & 1] for group in groups]
 
     def _following(
         self, threads: tuple[Thread, ...], words: frozenset[int], byte: int
@@ -223,8 +292,10 @@ class _Determinizer:
     def _renamed(self, match: int, words: frozenset[int]) -> int:
         """The keyword that the match spells, if there is one."""
         spelled = {node.number for number in words if isinstance(node := self.nodes[number], Matched)}
-        ranked = sorted((word.instead_of[match], word.number) for word in self.keywords if match in word.instead_of)
-        return next((number for _, number in ranked if number in spelled), match)
+        if not spelled:
+            return match
+        found = (word.number for word in self.keywords if word.number in spelled and match in word.instead_of)
+        return next(found, match)
 
     def _closed(self, seeds: Iterable[Thread], byte: int | None) -> tuple[tuple[Thread, ...], int]:
         """The threads that read a byte, in order of preference, up to the first match; and that match.
@@ -320,17 +391,19 @@ def _refused(construct: str) -> UnsupportedConstraint:
     )
 
 
-def determinized(nfa: ThreadNFA, starts: Sequence[int], keywords: Sequence[Keyword], limits: Limits) -> ScannerDFA:
-    """The scanner that prefers earlier starts.
+def determinized(
+    nfa: ThreadNFA, contexts: Sequence[Context], keywords: Sequence[Keyword], limits: Limits
+) -> ScannerDFA:
+    """The minimal scanners of all contexts, which share what behaves alike.
 
     Args:
-        nfa: its nodes.
-        starts: the first node of each pattern, the preferred pattern first.
-        keywords: texts that are reported instead of the pattern that has matched exactly them.
-        limits: ``max_states`` bounds the scanner.
+        nfa: the nodes of all patterns.
+        contexts: the patterns and keywords of each scanner.
+        keywords: texts that are reported instead of the pattern that has matched exactly them, the preferred one first.
+        limits: ``max_states`` bounds the scanners together.
 
     Raises:
-        LimitExceeded: it would grow beyond ``limits``.
+        LimitExceeded: they would grow beyond ``limits``.
         UnsupportedConstraint: a look-around cannot be decided inside the match.
     """
-    return _Determinizer(nfa, starts, keywords, limits).run()
+    return _Determinizer(nfa, contexts, keywords, limits).run()

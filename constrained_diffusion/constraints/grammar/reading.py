@@ -16,9 +16,10 @@ from lark.parsers.grammar_analysis import RulePtr
 from lark.parsers.lalr_analysis import LALR_Analyzer, Shift
 from numpy.typing import NDArray
 
-from constrained_diffusion.automata.pushdown import Grammar, Scanner
+from constrained_diffusion.automata.pushdown import Grammar
 from constrained_diffusion.automata.pushdown_kernels import ERROR, FAR
-from constrained_diffusion.constraints.grammar.terminals import scanner_of
+from constrained_diffusion.automata.threads_nfa import ScannerDFA
+from constrained_diffusion.constraints.grammar.terminals import scanners_of
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 
@@ -111,7 +112,7 @@ def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
     rules = list(lark.parser.parser_conf.rules)
     origins = {name: i for i, name in enumerate(dict.fromkeys(rule.origin.name for rule in rules))}
     shortest = _shortest(rules, {t.name: t.pattern.min_width for t in lark.terminals})
-    scanners, scanner_of_state = _scanners(lark.lexer_conf, [list(row) for row in states.values()], numbers, limits)
+    scanners, scan_start = _scanners(lark.lexer_conf, [list(row) for row in states.values()], numbers, limits)
     action, goto = _actions(states, state_number, rules, numbers, origins)
     return Grammar(
         terminals=tuple(numbers),
@@ -122,8 +123,10 @@ def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
         start=state_number[analysis.parse_table.start_states[start]],
         end_state=state_number[analysis.parse_table.end_states[start]],
         ignored=np.array([name in lark.ignore_tokens for name in numbers], np.bool_),
-        scanners=scanners,
-        scanner_of_state=scanner_of_state,
+        scan=scanners.table,
+        byte_class=scanners.byte_class,
+        match=scanners.match,
+        scan_start=scan_start,
         items=tuple(_kernel_items(state, origins, shortest) for state in states),
         shortest=shortest.get(start, FAR),
     )
@@ -170,29 +173,23 @@ def _actions(
 
 def _scanners(
     conf: LexerConf, accepts: list[list[str]], numbers: Mapping[str, int], limits: Limits
-) -> tuple[tuple[Scanner, ...], NDArray[np.int32]]:
-    """The different scanners of the parser states, and which each state has."""
+) -> tuple[ScannerDFA, NDArray[np.int32]]:
+    """The scanners of all parser states, and the first state of each."""
     try:
         contextual = ContextualLexer(conf, dict(enumerate(accepts)))
-        made: dict[int, int] = {}
-        scanners: list[Scanner] = []
-        of_state = np.empty(len(accepts), np.int32)
-        for state in range(len(accepts)):
-            lexer = contextual.lexers[state]
-            if id(lexer) not in made:
-                made[id(lexer)] = len(scanners)
-                scanners.append(_scanner(lexer, numbers, limits))
-            of_state[state] = made[id(lexer)]
+        different = list({id(lexer): lexer for lexer in contextual.lexers.values()}.values())
+        ranking = [terminal.name for terminal in _basic(contextual.root_lexer).terminals]
+        scanners = scanners_of([_basic(lexer) for lexer in different], ranking, numbers, limits)
     except (LarkError, re.error) as error:
         raise InvalidConstraint(f"the terminals of the grammar cannot be read: {error}") from error
-    return tuple(scanners), of_state
+    start = {id(lexer): first for lexer, first in zip(different, scanners.start.tolist(), strict=True)}
+    return scanners, np.array([start[id(contextual.lexers[state])] for state in range(len(accepts))], np.int32)
 
 
-def _scanner(lexer: Any, numbers: Mapping[str, int], limits: Limits) -> Scanner:
+def _basic(lexer: Any) -> BasicLexer:
     if not isinstance(lexer, BasicLexer):
         raise InvalidConstraint(f"met {type(lexer).__name__} as a lexer, expected Lark's BasicLexer")
-    dfa = scanner_of(lexer, numbers, limits)
-    return Scanner(dfa.table, dfa.match)
+    return lexer
 
 
 def _shortest(rules: Iterable[Rule], widths: Mapping[str, int]) -> dict[str, int]:

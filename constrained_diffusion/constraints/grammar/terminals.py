@@ -6,7 +6,7 @@ The lexers are Lark's own objects, so their order and their exceptions are Lark'
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from re import _constants, _parser
 from typing import Any, final
 
@@ -16,6 +16,7 @@ from constrained_diffusion.automata.expressions import Bytes
 from constrained_diffusion.automata.threads_nfa import (
     Ahead,
     Behind,
+    Context,
     Keyword,
     Matched,
     ScannerDFA,
@@ -30,25 +31,42 @@ from constrained_diffusion.limits import Limits
 _ALL_BYTES = (1 << 256) - 1
 
 
-def scanner_of(lexer: BasicLexer, numbers: Mapping[str, int], limits: Limits) -> ScannerDFA:
-    """The scanner of one of Lark's lexers; patterns are reported by the terminal's number.
+def scanners_of(
+    lexers: Sequence[BasicLexer], ranking: Sequence[str], numbers: Mapping[str, int], limits: Limits
+) -> ScannerDFA:
+    """The scanners of Lark's lexers; patterns are reported by the terminal's number.
+
+    Args:
+        ranking: the names of all terminals, in the order that lexers prefer them.
 
     Raises:
         UnsupportedConstraint: a terminal is no regular expression; the message names it.
-        LimitExceeded: the scanner would grow beyond ``limits``.
+        LimitExceeded: the scanners would grow beyond ``limits``.
     """
     nfa = ThreadNFA()
-    starts = [_start(nfa, terminal, numbers, limits) for terminal in lexer.scanner.terminals]
-    keywords: dict[str, Keyword] = {}
-    for name, callback in lexer.callback.items():
-        if not isinstance(callback, UnlessCallback):
-            continue
-        for rank, terminal in enumerate(callback.scanner.terminals):
-            if terminal.name not in keywords:
-                start = _start(nfa, terminal, numbers, limits)
-                keywords[terminal.name] = Keyword(start, numbers[terminal.name], {})
-            keywords[terminal.name].instead_of[numbers[name]] = rank
-    return determinized(nfa, starts, list(keywords.values()), limits)
+    start: dict[str, int] = {}
+    instead_of: dict[str, set[int]] = {}
+    parts: list[tuple[list[str], list[str]]] = []
+    for lexer in lexers:
+        patterns = list(lexer.scanner.terminals)
+        names, words = [terminal.name for terminal in patterns], []
+        for name, callback in lexer.callback.items():
+            if isinstance(callback, UnlessCallback):
+                for terminal in callback.scanner.terminals:
+                    instead_of.setdefault(terminal.name, set()).add(numbers[name])
+                    patterns.append(terminal)
+                    words.append(terminal.name)
+        for terminal in patterns:
+            if terminal.name not in start:
+                start[terminal.name] = _start(nfa, terminal, numbers, limits)
+        parts.append((names, words))
+    place = {name: i for i, name in enumerate(name for name in ranking if name in instead_of)}
+    keywords = [Keyword(start[name], numbers[name], frozenset(instead_of[name])) for name in place]
+    contexts = [
+        Context(tuple(start[name] for name in names), tuple(sorted({place[word] for word in words})))
+        for names, words in parts
+    ]
+    return determinized(nfa, contexts, keywords, limits)
 
 
 def _start(nfa: ThreadNFA, terminal: TerminalDef, numbers: Mapping[str, int], limits: Limits) -> int:

@@ -1,0 +1,139 @@
+"""What tokens do to the lexers of a grammar, told apart exactly as far as some configuration can tell.
+
+From a scanner state a text leads to another one or gets stuck, and on the way a terminal may match; behind the last
+match the rest of the text is read again by whichever scanner may be at work there. So the effect of a text is, for each
+scanner state, three things: where it leads, which terminal has matched last, and the effect of the rest. The
+effect of a text that is a byte longer at its front follows from that of the text: effects are numbered, and each pair
+of a byte and an effect is looked at once, however many tokens end alike.
+"""
+
+from typing import Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from constrained_diffusion.automata.byte_automaton import DEAD
+from constrained_diffusion.automata.pushdown import Grammar
+from constrained_diffusion.automata.threads_nfa import UNMATCHED
+
+_UNCHANGED: Final = 0
+"""In place of a terminal: none has matched, so that an earlier match stands."""
+_NOTHING: Final = 1
+"""In place of a terminal: neither a match within the text nor an earlier one leads on."""
+_FIRST_TERMINAL: Final = 2
+_NO_REST: Final = 0
+_PAIRS_AT_ONCE: Final = 4096
+
+
+def effects(grammar: Grammar, texts: list[bytes]) -> NDArray[np.int64]:
+    """A number for what each text does; texts with equal numbers do the same to every configuration. int64 [texts]."""
+    numbering = _Numbering(grammar)
+    to_class = bytes(grammar.byte_class)
+    numbers: dict[bytes, int] = {}
+    # Bytes that the scanners treat alike make texts that do the same.
+    place = [numbers.setdefault(text.translate(to_class)[::-1], len(numbers)) for text in texts]
+    backwards = list(numbers)
+    lengths = np.array([len(text) for text in backwards], np.int64)
+    begins = np.concatenate([[0], np.cumsum(lengths)])
+    buffer = np.frombuffer(b"".join(backwards), np.uint8)
+    found = np.zeros(len(backwards), np.int64)
+    for length in range(int(lengths.max(initial=0))):
+        longer = np.flatnonzero(lengths > length)
+        found[longer] = numbering.prepended(buffer[begins[longer] + length], found[longer])
+    return numbering.outcomes()[found[place]]
+
+
+@final
+class _Numbering:
+    """The effects met so far; number 0 is that of the empty text.
+
+    An effect is a row of codes, one for each scanner state: the state that is reached plus one, the terminal, and a
+    number for the effect of the rest.
+    """
+
+    def __init__(self, grammar: Grammar) -> None:
+        states = np.arange(len(grammar.scan), dtype=np.int64)
+        self.scan = np.where(np.all(grammar.scan == DEAD, axis=1)[grammar.scan], DEAD, grammar.scan)
+        self.scan[grammar.scan == DEAD] = DEAD
+        self.match = np.where(grammar.scan != DEAD, grammar.match[grammar.scan], DEAD)
+        self.contexts, self.contexts_behind = _contexts_behind(grammar)
+        self.rest_numbers: dict[tuple[int, bytes], int] = {}
+        self.numbers: dict[bytes, int] = {}
+        self.codes = np.empty((0, len(states)), np.int64)
+        self.rests = np.empty((0, len(self.contexts)), np.int64)
+        self._numbered(_code(states + 1, np.full_like(states, _UNCHANGED), np.zeros_like(states))[None])
+
+    def prepended(self, byte_class: NDArray[np.uint8], effect: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The effects of texts with one more byte in front of them."""
+        pairs, which = np.unique(effect * np.int64(256) + byte_class, return_inverse=True)
+        out = np.empty(len(pairs), np.int64)
+        for first in range(0, len(pairs), _PAIRS_AT_ONCE):
+            part = pairs[first : first + _PAIRS_AT_ONCE]
+            out[first : first + _PAIRS_AT_ONCE] = self._numbered(self._longer(part % 256, part // 256))
+        return np.asarray(out[which.reshape(-1)])
+
+    def _longer(self, byte_class: NDArray[np.int64], effect: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The codes of the texts with a byte in front, int64 [pairs, S]."""
+        target, match = self.scan[:, byte_class].T, self.match[:, byte_class].T
+        codes = np.where(target != DEAD, np.take_along_axis(self.codes[effect], target, axis=1), 0)
+        reached, terminal, rest = _parts(codes)
+        matched = (terminal == _UNCHANGED) & (match >= 0)
+        rest_behind = self.rests[effect[:, None], self.contexts_behind[match]]
+        leads_on = matched & (rest_behind != _NO_REST)
+        stuck = (terminal == _UNCHANGED) & (match == UNMATCHED) | matched & ~leads_on
+        terminal = np.where(leads_on, match + _FIRST_TERMINAL, np.where(stuck, _NOTHING, terminal))
+        return _code(reached, terminal, np.where(leads_on, rest_behind, rest))
+
+    def _numbered(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        known = len(self.numbers)
+        numbers = np.array([self.numbers.setdefault(row.tobytes(), len(self.numbers)) for row in codes], np.int64)
+        fresh, first = np.unique(numbers, return_index=True)
+        added = codes[first[fresh >= known]]
+        if len(added):
+            self.codes = np.concatenate([self.codes, added])
+            self.rests = np.concatenate([self.rests, self._rests_of(added)])
+        return numbers
+
+    def _rests_of(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A number for what each text does at the starts of each set of scanners, int64 [effects, sets]."""
+        outcomes = _outcomes(codes)
+        rests = np.empty((len(codes), len(self.contexts)), np.int64)
+        for place, starts in enumerate(self.contexts):
+            for row, part in enumerate(np.ascontiguousarray(outcomes[:, starts])):
+                key = place, part.tobytes()
+                is_stuck = not part.any()
+                rests[row, place] = (
+                    _NO_REST if is_stuck else self.rest_numbers.setdefault(key, len(self.rest_numbers) + 1)
+                )
+        return rests
+
+    def outcomes(self) -> NDArray[np.int64]:
+        """Of each effect a number for what it is at the front of a text, where there is no earlier match."""
+        outcomes = _outcomes(self.codes)
+        numbers: dict[bytes, int] = {}
+        return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in outcomes], np.int64)
+
+
+def _contexts_behind(grammar: Grammar) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+    """Sets of starts of scanners, and which of them may be at work behind each terminal."""
+    sets: dict[tuple[int, ...], int] = {}
+    numbers = []
+    for terminal in range(len(grammar.terminals)):
+        shifted = grammar.action[:, terminal]
+        states = np.arange(grammar.num_states) if grammar.ignored[terminal] else shifted[shifted >= 0]
+        starts = tuple(np.unique(grammar.scan_start[states]).tolist())
+        numbers.append(sets.setdefault(starts, len(sets)))
+    return [np.array(starts, np.int64) for starts in sets], np.array(numbers, np.int64)
+
+
+def _code(reached: NDArray[np.int64], terminal: NDArray[np.int64], rest: NDArray[np.int64]) -> NDArray[np.int64]:
+    return reached << 44 | rest << 12 | terminal
+
+
+def _parts(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    return codes >> 44, codes & 0xFFF, codes >> 12 & 0xFFFFFFFF
+
+
+def _outcomes(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The codes without the difference between no match and none that leads on: 0 where a text is stuck."""
+    return np.where((codes & 0xFFF) == _NOTHING, codes - _NOTHING, codes)
