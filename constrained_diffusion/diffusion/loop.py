@@ -377,7 +377,7 @@ class _Refinement:
                 whole = self._reference_log_z(row, group, own)
                 self.log_probability[row] = float(log_prob[row - rows.start]) + own - whole
                 self.log_marginals[row] = log_marginals[row - rows.start].cpu()
-                self._answer(row, group, whole)
+                self._answer(row, group, best[row], whole)
 
     def _changed(self, row: int, best: Tensor) -> tuple[int, ...]:
         if self.is_first_pass:
@@ -385,9 +385,15 @@ class _Refinement:
         return tuple(torch.nonzero(best != self.best[row]).flatten().tolist())
 
     def _length(self, best: Tensor) -> int:
-        end_ids = torch.tensor(self.denoiser.vocabulary.end_ids, device=best.device)
-        ends = torch.nonzero(torch.isin(best, end_ids)).flatten().tolist()
+        ends = torch.nonzero(self._end_places(best)).flatten().tolist()
         return int(ends[0]) + 1 if ends else len(best)
+
+    def _ends(self, best: Tensor) -> bool:
+        """Whether a text ends on its canvas of ids [L]."""
+        return bool(self._end_places(best).any())
+
+    def _end_places(self, best: Tensor) -> Tensor:
+        return torch.isin(best, torch.tensor(self.denoiser.vocabulary.end_ids, device=best.device))
 
     def _request(self, row: int, group: _Group) -> dict[str, Any]:
         """The arguments that a row's posterior was made with."""
@@ -406,11 +412,22 @@ class _Refinement:
         logits = group.logits[row - group.rows.start]
         return _log_z(draft.reference, logits, draft.ids, self._request(row, group))
 
-    def _answer(self, row: int, group: _Group, log_z: float) -> None:
-        """Answers the draft's questions as this canvas sees them, unless an earlier one has decided them."""
+    def _answer(self, row: int, group: _Group, best: Tensor, log_z: float) -> None:
+        """Answers the draft's questions as this canvas sees them, unless an earlier one has decided them.
+
+        Where this canvas does not decide because longer texts than the best one go on behind it, the answer is given
+        that the text ends on it.
+        """
         draft, logits = self.drafts[row], group.logits[row - group.rows.start]
+        request = self._request(row, group)
+        ending, log_z_ending = {**request, "budget": min(request["budget"], 0)}, -math.inf
+        if draft.questions and ending != request and self._ends(best):
+            whole = draft.automaton if draft.reference is None else draft.reference
+            log_z_ending = _log_z(whole, logits, draft.ids, ending)
         for i, question in enumerate(draft.questions):
-            found = question.probabilities(logits, draft.ids, log_z, **self._request(row, group))
+            found = question.probabilities(logits, draft.ids, log_z, **request)
+            if found is None and log_z_ending > -math.inf:
+                found = question.probabilities(logits, draft.ids, log_z_ending, **ending)
             if found is not None and (i not in draft.answers or sum(p > 0 for p in found.values()) > 1):
                 draft.answers[i] = found
 
