@@ -465,6 +465,14 @@ def shares_on_one_canvas(logits, options):
     return {answer: share / sum(chosen.values()) for answer, share in chosen.items()}
 
 
+def test_the_slot_that_makes_a_text_too_long_is_named():
+    template = cd.template("Order {id:[0-9]{30}} on {day}.", day=cd.choice(["Mon", "Tue"]))
+    with pytest.raises(cd.errors.InfeasibleError, match=r"is 12; .* The slot \{id\} alone needs 15 tokens"):
+        GENERATOR.generate("x", template, max_new_tokens=12)
+    with pytest.raises(cd.errors.InfeasibleError, match=r"relax the constraint$"):
+        GENERATOR.generate("x", cd.template("{a}{b}{c}", a="abcd", b="efgh", c="ijkl"), max_new_tokens=2)
+
+
 def test_why_there_are_no_probabilities():
     generator = cd.Generator(Constant(LETTERS, torch.zeros(6, 6)))
     overlapping = cd.template("{x}{y}", x=cd.choice(["a", "aa"]), y=cd.choice(["a", "aa"]))

@@ -37,7 +37,7 @@ from constrained_diffusion.diffusion.requests import (
     seeded,
     span_of,
 )
-from constrained_diffusion.diffusion.slots import Ask, most_probable_first, questions_of, slots_of
+from constrained_diffusion.diffusion.slots import Ask, costliest_slot, most_probable_first, questions_of, slots_of
 from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError
 from constrained_diffusion.inference.posterior import FREE
 from constrained_diffusion.limits import Limits
@@ -537,8 +537,14 @@ class Generator:
         def compiled(one: Constraint) -> TokenAutomaton:
             return self.compile(one, limits=settings.limits)
 
-        questions = questions_of(constraint, ask, compiled)
         automaton = None if constraint is None else compiled(constraint)
+        if constraint is not None and automaton is not None and automaton.min_tokens > settings.max_new_tokens:
+            raise InfeasibleError(
+                f"the text needs at least {automaton.min_tokens} tokens, its end token included, but max_new_tokens is "
+                f"{settings.max_new_tokens}; allow more, or relax the constraint"
+                f"{costliest_slot(constraint, automaton, compiled)}"
+            )
+        questions = questions_of(constraint, ask, compiled)
         is_narrowed = constraint is not None and bool(excluded)
         draft = Draft(
             compiled(excluding(constraint, excluded)) if constraint is not None and is_narrowed else automaton,

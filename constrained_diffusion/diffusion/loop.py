@@ -98,14 +98,8 @@ class Draft:
     seconds_constraint: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.automaton is None:
-            return
-        self.state = self.automaton.start
-        if self.automaton.min_tokens > self.max_new_tokens:
-            raise InfeasibleError(
-                f"the text needs at least {self.automaton.min_tokens} tokens, its end token included, but "
-                f"max_new_tokens is {self.max_new_tokens}; allow more, or relax the constraint"
-            )
+        if self.automaton is not None:
+            self.state = self.automaton.start
 
     @property
     def is_done(self) -> bool:

@@ -86,6 +86,18 @@ def _texts(constraint: Constraint, name: str) -> list[str]:
     return [text.decode() for text in texts]
 
 
+def costliest_slot(
+    constraint: Constraint, automaton: TokenAutomaton, compile: Callable[[Constraint], TokenAutomaton]
+) -> str:
+    """For a message: the slot that takes up most of the shortest text; nothing if none takes up half of it."""
+    parts = () if automaton.exact is not None else constraint.parts(automaton.dfa.shortest_text())
+    needed = {part.name: compile(part.constraint).min_tokens - 1 for part in parts}
+    name = max(needed, key=lambda name: needed[name], default=None)
+    if name is None or 2 * needed[name] < automaton.min_tokens:
+        return ""
+    return f". The slot {{{name}}} alone needs {needed[name]} tokens"
+
+
 def most_probable_first(answers: Mapping[Names, float]) -> dict[Names, float]:
     return dict(sorted(answers.items(), key=lambda item: -item[1]))
 
