@@ -30,7 +30,7 @@ class PassRecord:
     mean_entropy: float
     log_z: float
     accepted: int
-    changed: tuple[int, ...]
+    changed: tuple[int, ...] = field(repr=False)
     length: int
 
     @property
@@ -88,7 +88,7 @@ class Stats:
     tokens: int
     seconds_model: float
     seconds_constraint: float
-    log_z: tuple[float, ...]
+    log_z: tuple[float, ...] = field(repr=False)
 
     @property
     def tokens_per_pass(self) -> float:
@@ -121,7 +121,7 @@ class Generation:
     """A finished text.
 
     With a constraint the text is in its language and complete; without one it is whatever the
-    model wrote within its tokens.
+    model wrote within its tokens. Its ``repr`` leaves out what is long.
 
     Attributes:
         text: the text.
@@ -140,14 +140,14 @@ class Generation:
 
     text: str
     value: Any
-    token_ids: tuple[int, ...]
-    probabilities: tuple[float, ...]
+    token_ids: tuple[int, ...] = field(repr=False)
+    probabilities: tuple[float, ...] = field(repr=False)
     log_probability: float
     stats: Stats
-    trace: tuple[PassRecord, ...]
+    trace: tuple[PassRecord, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
-    slots: Mapping[str, SlotText] = field(default_factory=dict)
-    joint: Mapping[tuple[str, ...], Mapping[tuple[str, ...], float]] = field(default_factory=dict)
+    slots: Mapping[str, SlotText] = field(default_factory=dict, repr=False)
+    joint: Mapping[tuple[str, ...], Mapping[tuple[str, ...], float]] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return self.text

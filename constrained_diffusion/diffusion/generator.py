@@ -544,6 +544,12 @@ class Generator:
                 f"{settings.max_new_tokens}; allow more, or relax the constraint"
                 f"{costliest_slot(constraint, automaton, compiled)}"
             )
+        last_pin = max((place for place, pin in enumerate(pins) if pin != FREE), default=-1)
+        if last_pin >= 0 and last_pin + 1 >= settings.max_new_tokens:
+            raise InfeasibleError(
+                f"a token is pinned at position {last_pin}, but with max_new_tokens={settings.max_new_tokens} the end "
+                f"token stands at {settings.max_new_tokens - 1} at the latest; allow more tokens, or remove the pin"
+            )
         questions = questions_of(constraint, ask, compiled)
         is_narrowed = constraint is not None and bool(excluded)
         draft = Draft(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from constrained_diffusion.automata.token_automaton import TokenAutomaton
+from constrained_diffusion.checking import instance_of
 from constrained_diffusion.diffusion.generation import PassRecord
 from constrained_diffusion.diffusion.policies import Feedback, Process
 from constrained_diffusion.errors import InfeasibleError, ModelError
@@ -226,8 +227,11 @@ class _Refinement:
     def _logits(self) -> Tensor:
         logits = self.denoiser.logits(self.context, self.canvas, self.conditioning)
         expected = (*self.shape, self.denoiser.width)
-        if logits.shape != expected:
-            raise ModelError(f"the model gave logits {list(logits.shape)}; expected {list(expected)}")
+        instance_of(logits, Tensor, "what the model gave for logits", ModelError)
+        if logits.shape != expected or not logits.is_floating_point():
+            raise ModelError(
+                f"the model gave logits {logits.dtype} {list(logits.shape)}; expected floating point {list(expected)}"
+            )
         return logits
 
     def _refine(self, logits: Tensor, passes_left: int) -> None:

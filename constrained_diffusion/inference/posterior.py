@@ -85,6 +85,10 @@ class CanvasPosterior:
         for canvas in self._canvases:
             canvas.check_feasible()
 
+    def __repr__(self) -> str:
+        canvases = f"{len(self._canvases)} canvases" if self._is_batch else "a canvas"
+        return f"<CanvasPosterior: {canvases} of {self._length} positions under {self._automaton!r}>"
+
     def _shaped(self, values: NDArray[np.generic] | list[float]) -> Tensor:
         tensor = torch.as_tensor(np.asarray(values)).reshape(len(self._canvases), -1)
         tensor = tensor.to(self._rows.logits.device)
