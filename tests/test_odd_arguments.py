@@ -215,8 +215,8 @@ class Faulty(cd.Denoiser):
         (lambda *shape: [0.0], r"is list \[0.0\]; expected Tensor"),
         (lambda *shape: torch.zeros(shape, dtype=torch.int64), "torch.int64 .* expected floating point"),
         (lambda *shape: torch.zeros(3), r"\[3\]; expected floating point \[1, 4, 29\]"),
-        (lambda *shape: torch.full(shape, math.nan), "NaN .* at position 0"),
-        (lambda *shape: torch.full(shape, math.inf), r"\+inf .* at position 0"),
+        (lambda *shape: torch.full(shape, math.nan), "NaN.* at position 0"),
+        (lambda *shape: torch.full(shape, math.inf), r"\+inf.* at position 0"),
         (lambda *shape: torch.full(shape, -math.inf), "only -inf at position 0"),
     ],
 )
