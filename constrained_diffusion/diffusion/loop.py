@@ -147,6 +147,7 @@ class _Refinement:
 
     Attributes:
         pins: int64 [B, L], the token that each position must hold, or -1.
+        known_pins: the same and those of the canvases behind, int64 [B, L or more]; for grammars only the same.
         canvas: int64 [B, L], what the model reads.
         best: int64 [B, L], the most probable canvas so far, frozen once a row is settled.
         conditioning: float32 [B, L, V], what each row's last pass hands to the next.
@@ -169,6 +170,7 @@ class _Refinement:
         self.number, self.on_pass = number, on_pass
         self.shape = (len(drafts), denoiser.canvas_length)
         self.pins = self._given([draft.pins for draft in drafts])
+        self.known_pins = self._known_pins()
         self.canvas = self._with_given(self._with_given(self._noise(), self._started()), self.pins)
         self.best = torch.full(self.shape, denoiser.vocabulary.filler_id, device=denoiser.device)
         self.is_first_pass = True
@@ -213,6 +215,16 @@ class _Refinement:
         length = self.shape[1]
         rows = [list(ids[self.number * length : (self.number + 1) * length]) for ids in texts]
         padded = [row + [FREE] * (length - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int64, device=self.denoiser.device)
+
+    def _known_pins(self) -> Tensor:
+        length = self.shape[1]
+        rows = [list(draft.pins[self.number * length :]) for draft in self.drafts]
+        for row, draft in zip(rows, self.drafts, strict=True):
+            if draft.automaton is not None and draft.automaton.exact is not None:
+                del row[length:]
+        longest = max(length, *(len(row) for row in rows))
+        padded = [row + [FREE] * (longest - len(row)) for row in rows]
         return torch.tensor(padded, dtype=torch.int64, device=self.denoiser.device)
 
     def _started(self) -> Tensor:
@@ -322,16 +334,17 @@ class _Refinement:
                 logits,
                 state=[draft.state for draft in drafts],
                 budget=[draft.max_new_tokens - behind for draft in drafts],
-                pins=self.pins[rows],
+                pins=self.known_pins[rows],
                 min_tokens=[self._min_tokens(draft) for draft in drafts],
                 temperature=temperature,
             )
         except InfeasibleError as error:
             if not self.number:
                 raise
+            steering = "" if automaton.exact is None else "; a grammar's pins do not steer the canvases before theirs"
             raise InfeasibleError(
                 f"behind the text that {self.number} finished canvases of {self.denoiser.canvas_length} tokens hold: "
-                f"{error}. Positions are those of this canvas; pins on it did not steer the earlier ones"
+                f"{error}. Positions are those of this canvas{steering}"
             ) from error
 
     def _min_tokens(self, draft: Draft) -> int:
@@ -398,7 +411,7 @@ class _Refinement:
         draft = self.drafts[row]
         return {
             "budget": draft.max_new_tokens - (self.number + 1) * self.denoiser.canvas_length,
-            "pins": self.pins[row],
+            "pins": self.known_pins[row],
             "min_tokens": self._min_tokens(draft),
             "temperature": group.temperature,
         }
