@@ -22,18 +22,22 @@ _CHECK_EXAMPLE: Final = """example:
   constrained-diffusion check --schema examples/person.schema.json answers/*.json
 """
 _GENERATE_EXAMPLE: Final = """example:
-  constrained-diffusion generate --regex "[A-Z][a-z]+ [A-Z][a-z]+" "Ada Lovelace, 36, lives in London."
+  constrained-diffusion generate --regex '\\{"name": "[A-Z][a-z]+ [A-Z][a-z]+"\\}' "Ada Lovelace, 36, lives in London.
+  {name}
+  "
   constrained-diffusion generate --grammar arithmetic --max-new-tokens 32 "3 lamp and 12 mug"
 """
 _TEMPLATE_EXAMPLE: Final = """example:
-  constrained-diffusion template "{name} lives in {city:[A-Z][a-z]+}, {state}." --choice state=single,married \\
-      "Ada Lovelace is 36 years old, married, and comes from London."
+  constrained-diffusion template '{{"name": "{name:[A-Za-z ]+}", "city": "{city}"}}' --choice city=London,Paris \\
+      "Ada Lovelace, 36, lives in London.
+  {name, city}
+  "
 """
 _INFILL_EXAMPLE: Final = """example:
   constrained-diffusion infill "Ada Lovelace, 36, lives in " " and works as a nurse." --regex "[A-Z][a-z]+"
 """
 _CHOOSE_EXAMPLE: Final = """example:
-  constrained-diffusion choose "Ticket 12 by Ada Reed: email, urgent priority." low medium high urgent
+  constrained-diffusion choose "Is the letter friendly? Dear Ada, thank you!" yes no
 """
 _PROMPT_HELP: Final = "the prompt; - reads it from standard input"
 _EXIT_CODES: Final = """exit codes:

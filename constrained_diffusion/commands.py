@@ -151,10 +151,10 @@ def _generator(options: argparse.Namespace) -> Generator:
 
 def _prompt(text: str) -> str:
     try:
-        prompt = (sys.stdin.buffer.read() if text == "-" else text.encode()).decode().strip()
+        prompt = sys.stdin.buffer.read().decode().strip() if text == "-" else text.encode().decode()
     except UnicodeError as error:
         raise ModelError(f"the text is not UTF-8: {error}") from error
-    if not prompt:
+    if not prompt.strip():
         raise ModelError("the text is empty; give a sentence, or - to read one from standard input")
     return prompt
 

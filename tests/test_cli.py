@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -485,6 +486,38 @@ def test_long_lines_are_shown_around_the_place():
     assert shown.startswith("  ...a")
     assert shown.endswith("a...")
     assert shown[len(caret) - 1 :].startswith(" [31m")
+
+
+# --- the README ----------------------------------------------------------------------------------
+
+
+def commands_of_the_readme():
+    """The arguments of each command, and the file that its output goes to, if it goes to one."""
+    text = (ROOT / "README.md").read_text()
+    (block,) = [block for block in re.findall(r"```sh\n(.*?)```", text, re.S) if "\nconstrained-diffusion" in block]
+    for command in re.split(r"^constrained-diffusion ", block, flags=re.M)[1:]:
+        words = shlex.split(command, comments=True)
+        file = words[words.index(">") + 1] if ">" in words else None
+        yield words[: words.index(">")] if file else words, file
+
+
+@pytest.mark.skipif(not CHECKPOINT.exists(), reason="the bundled model is not in this checkout")
+def test_the_commands_of_the_readme(run):
+    Path("examples").symlink_to(ROOT / "examples")
+    outputs = []
+    for arguments, file in commands_of_the_readme():
+        code, out, err = run(*arguments)
+        assert code == 0, err
+        outputs.append(out)
+        if file is not None:
+            Path(file).write_text(out)
+    written, checked, slots, name, chosen, *others = outputs
+    assert json.loads(written) == {"name": "Ada Lovelace", "age": 36, "city": "London"}
+    assert checked == "answer.json: valid\n"
+    assert list(json.loads(slots)) == ["name", "age"]
+    assert list(json.loads(name)) == ["name"]
+    assert chosen.partition("\n")[0].endswith('{"priority": "urgent"}')
+    assert len(others) == 2
 
 
 # --- the program ---------------------------------------------------------------------------------

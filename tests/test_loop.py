@@ -422,3 +422,14 @@ def test_an_unknown_option_is_named_with_those_there_are():
         TypeError, match="unexpected keyword argument 'max_tokens'; the options are max_new_tokens, seed"
     ):
         GENERATOR.generate("x", None, max_tokens=5)
+
+
+def test_pins_on_a_later_canvas_steer_the_earlier_ones():
+    vocabulary = cd.Vocabulary([bytes([b]) for b in range(256)] + [None], end_ids=256)
+    generator = cd.Generator(cd.RandomDenoiser(vocabulary, canvas_length=8))
+    for seed in range(5):
+        pins = [-1] * 20 + [ord("1"), -1, -1, -1, ord("z")]
+        text = generator.generate("", cd.regex("[a-z]*1[a-z]*"), pins=pins, max_new_tokens=40, seed=seed).text
+        assert (text[20], text[24], text.count("1")) == ("1", "z", 1)
+    with pytest.raises(cd.errors.InfeasibleError, match="pinned behind this canvas, up to position 18"):
+        generator.generate("", cd.regex("a{20}"), pins=[-1] * 18 + [ord("b")], max_new_tokens=40)

@@ -180,3 +180,69 @@ def test_messages_name_the_argument(call, words):
     with pytest.raises(cd.errors.ConstrainedDiffusionError) as raised:
         call()
     assert words in str(raised.value)
+
+
+def test_a_pin_behind_the_longest_text_is_named():
+    with pytest.raises(cd.errors.InfeasibleError, match="pinned at position 30, but with max_new_tokens=20 the end"):
+        GENERATOR.generate("x", cd.regex("[a-z]*"), pins=[-1] * 30 + [0], max_new_tokens=20)
+
+
+class Faulty(cd.Denoiser):
+    """Gives whatever it is told to give for logits."""
+
+    def __init__(self, made):
+        self.made, self.vocabulary, self.canvas_length, self.width = made, VOCABULARY, 4, len(VOCABULARY)
+        self.noise, self.device = cd.UniformNoise(self.width), torch.device("cpu")
+        self.prompt_format = GENERATOR.denoiser.prompt_format
+
+    def prompt_ids(self, prompt):
+        return []
+
+    def encode(self, prompts):
+        return len(prompts)
+
+    def logits(self, context, canvas, self_conditioning):
+        return self.made(*canvas.shape, self.width)
+
+    def commit(self, context, canvas):
+        return context
+
+
+@pytest.mark.parametrize("constraint", [None, LETTER])
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda *shape: [0.0], r"is list \[0.0\]; expected Tensor"),
+        (lambda *shape: torch.zeros(shape, dtype=torch.int64), "torch.int64 .* expected floating point"),
+        (lambda *shape: torch.zeros(3), r"\[3\]; expected floating point \[1, 4, 29\]"),
+        (lambda *shape: torch.full(shape, math.nan), "NaN.* at position 0"),
+        (lambda *shape: torch.full(shape, math.inf), r"\+inf.* at position 0"),
+        (lambda *shape: torch.full(shape, -math.inf), "only -inf at position 0"),
+    ],
+)
+def test_faulty_logits(constraint, made, words):
+    with pytest.raises(cd.errors.ModelError, match=words):
+        cd.Generator(Faulty(made)).generate("x", constraint, max_new_tokens=4)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        GENERATOR,
+        VOCABULARY,
+        AUTOMATON,
+        AUTOMATON.posterior(logits()),
+        generate(seed=0),
+        cd.regex("a" * 3000),
+        cd.literal("a" * 3000),
+        cd.choice([str(i) for i in range(3000)]),
+        cd.tools([{"name": f"f{i}"} for i in range(300)]),
+        cd.template("a" * 3000),
+        cd.json_schema({"enum": list(range(3000))}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_repr_is_a_line(value):
+    assert len(repr(value)) < 400
+    assert "object at 0x" not in repr(value)
+    assert "\n" not in repr(value)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 import re
 from collections import Counter
 
@@ -508,3 +509,59 @@ def test_both_ways_of_drawing_tokens_follow_the_row():
         for drawn in (fast, plain):
             share = torch.bincount(drawn, minlength=width) / draws
             assert float((share - expected).abs().sum()) / 2 < 0.05
+
+
+# --- pins behind the canvas ----------------------------------------------------------------------
+
+
+def can_hold(matches, text, pins, budget, min_tokens):
+    """Whether some tokens behind a text complete it within the budget and hold the pins, by brute force."""
+    letters = [id for id, token in enumerate(TOY.tokens) if token is not None]
+
+    def ends_at(spelled, k):
+        return matches(spelled) and k >= min_tokens and (k >= len(pins) or pins[k] in (-1, END))
+
+    frontier = {text}
+    for k in range(budget):
+        if any(ends_at(spelled, k) for spelled in frontier):
+            return True
+        allowed = letters if k >= len(pins) or pins[k] == -1 else [pins[k]]
+        frontier = {spelled + TOY.tokens[id] for spelled in frontier for id in allowed if TOY.tokens[id] is not None}
+    return False
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_pins_behind_the_canvas_against_enumeration(seed):
+    rng = random.Random(seed)
+    pattern = rng.choice(["(ab)*", "a*b?a", "(a|bb)*", "[ab]{3,5}", "a{2}b*"])
+    length, budget = rng.randint(1, 3), rng.randint(0, 4)
+    later = [rng.choice([-1, -1, 0, 1, 2, 3, END]) for _ in range(rng.randint(1, 4))]
+    min_tokens = rng.choice([0, length + len(later)])
+    logits = torch.randn(length, len(TOY), generator=torch.Generator().manual_seed(seed)) * 2
+
+    def matches(text):
+        return re.fullmatch(pattern, text.decode()) is not None
+
+    expected = enumerate_canvases(
+        logits,
+        lambda text: min_tokens == 0 and matches(text),
+        can_finish=lambda text: can_hold(matches, text, later, budget, max(min_tokens - length, 0)),
+    )
+    automaton = cd.compile(cd.regex(pattern), TOY)
+    given = {"budget": budget, "min_tokens": min_tokens, "pins": torch.tensor([-1] * length + later)}
+    if expected.log_z == -math.inf:
+        with pytest.raises(cd.errors.InfeasibleError):
+            automaton.posterior(logits, **given)
+        return
+    posterior = automaton.posterior(logits, **given)
+    assert float(posterior.log_z) == pytest.approx(expected.log_z, abs=1e-5)
+    torch.testing.assert_close(posterior.log_marginals().double().exp(), expected.marginals, atol=1e-5, rtol=0)
+    best = float(posterior.log_prob(posterior.map()).exp())
+    assert best == pytest.approx(expected.best, abs=1e-5)
+    assert float(posterior.log_prob(posterior.sample(torch.Generator().manual_seed(seed)))) > -math.inf
+
+
+def test_pins_behind_the_canvas_of_a_grammar_are_refused():
+    automaton = cd.compile(cd.grammar('start: "a" start "b" | "a"'), TOY)
+    with pytest.raises(cd.errors.UnsupportedConstraint, match="pins behind the canvas"):
+        automaton.posterior(torch.zeros(2, len(TOY)), budget=3, pins=torch.tensor([-1, -1, 0]))

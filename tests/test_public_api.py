@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import io
 import pkgutil
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import constrained_diffusion as cd
+from constrained_diffusion.compilation import _Announcement
 
 PUBLIC = [
     "Acceptance",
@@ -163,6 +165,21 @@ def test_version():
     assert re.fullmatch(r"\d+\.\d+\.\d+", cd.__version__)
     metadata = (PACKAGE.parent / "pyproject.toml").read_text()
     assert f'version = "{cd.__version__}"' in metadata
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "module", "told"), [(True, "inference", 1), (False, "inference", 0), (True, "", 0)]
+)
+def test_a_terminal_is_told_once_that_kernels_are_compiled(monkeypatch, is_terminal, module, told):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: is_terminal
+    monkeypatch.setattr(sys, "stderr", terminal)
+    function = types.SimpleNamespace(__module__=f"constrained_diffusion.{module}" if module else "another")
+    compilation = types.SimpleNamespace(data={"dispatcher": types.SimpleNamespace(py_func=function)})
+    announcement = _Announcement()
+    announcement.on_start(compilation)
+    announcement.on_start(compilation)
+    assert terminal.getvalue().count("compiling the numerical kernels") == told
 
 
 # --- modules -------------------------------------------------------------------------------------

@@ -131,6 +131,7 @@ class TokenAutomaton:
         self.in_edges = self.out_edges.by(self.out_edges.target, len(lifted.distance))
         self.label_edges = self.out_edges.by(self.out_edges.label, len(lifted.label_begin) - 1)
         self.earliest = lru_cache(maxsize=64)(self._earliest)
+        self.distance_before = lru_cache(maxsize=64)(self._distance_before)
         self._classes = lru_cache(maxsize=4)(self._classes_of_width)
 
     def __repr__(self) -> str:
@@ -239,11 +240,13 @@ class TokenAutomaton:
             budget: tokens that may still follow this canvas; None and 0: the text must end inside
                 it; -n: it must end n tokens before the end of the canvas.
             pins: int [L] or [B, L], the token that each position must hold, or -1; behind the end of the text too.
+                There may be more than L: those behind the canvas condition what it leaves to be written.
             min_tokens: the first position at which the text may end.
             temperature: the logits are divided by it; 1e-6 to 1e6.
 
         Raises:
             InfeasibleError: no text fits; the message says what is at fault.
+            UnsupportedConstraint: the constraint is a grammar, and there are pins behind the canvas.
             ModelError: the logits or the other arguments are malformed; the message names the position.
         """
         instance_of(logits, Tensor, "logits", ModelError)
@@ -260,9 +263,10 @@ class TokenAutomaton:
             max(min(b, _MOST_BUDGET), -length) for b in _one_each(0 if budget is None else budget, count, "budget")
         ]
         rows_pins = self._checked_pins(pins, logits.shape[:-1], width)
+        least = [whole_number(m, "min_tokens", ModelError, least=0) for m in _one_each(min_tokens, count, "min_tokens")]
         requests = [
-            CanvasRequest(self._checked_state(s), b, p, whole_number(m, "min_tokens", ModelError, least=0))
-            for s, b, p, m in zip(states, budgets, rows_pins, _one_each(min_tokens, count, "min_tokens"), strict=True)
+            CanvasRequest(self._checked_state(s), b, p[:length], m, self._later(p[length:], min(m - length, b + 1)))
+            for s, b, p, m in zip(states, budgets, rows_pins, least, strict=True)
         ]
         rows = Rows(batch.reshape(count * length, width), temperature, self._classes(width))
         return CanvasPosterior(self, rows, requests, length, is_batch)
@@ -326,12 +330,55 @@ class TokenAutomaton:
         if pins is None:
             return np.full((1, *shape) if len(shape) == 1 else tuple(shape), FREE, np.int64)
         instance_of(pins, Tensor, "pins", ModelError)
-        if pins.shape != shape or pins.is_floating_point():
-            raise ModelError(f"pins are {pins.dtype} {list(pins.shape)}; expected integers {list(shape)}")
+        is_fit = pins.ndim == len(shape) and pins.shape[:-1] == shape[:-1] and pins.shape[-1] >= shape[-1]
+        if not is_fit or pins.is_floating_point():
+            raise ModelError(f"pins are {pins.dtype} {list(pins.shape)}; expected integers {list(shape)} or longer")
         values = pins.detach().cpu().numpy().astype(np.int64)
         if values.min() < FREE or values.max() >= width:
             raise ModelError(f"pins hold {values.min()} to {values.max()}; expected token ids below {width}, or -1")
-        return values.reshape(-1, shape[-1])
+        return values.reshape(-1, values.shape[-1])
+
+    def _later(self, pins: NDArray[np.int64], least: int) -> tuple[int, ...]:
+        """The pins behind a canvas, up to the last pinned position and to the first at which the text may end."""
+        pinned = np.flatnonzero(pins >= 0)
+        if self.exact is None:
+            count = max(least, pinned[-1] + 1 if len(pinned) else 0)
+            return (*pins[:count].tolist(), *[FREE] * (count - len(pins)))
+        if len(pinned):
+            raise UnsupportedConstraint(
+                "pins behind the canvas condition no grammar yet; give those of the canvas only", construct="pins"
+            )
+        return ()
+
+    def _distance_before(self, later: tuple[int, ...], budget: int, min_tokens: int) -> NDArray[np.int32]:
+        """``distance`` for a canvas in front of pinned positions, int32 [N + 1].
+
+        A state from which no text of the budget holds the pins is one token too far from its end to stand at the end
+        of the canvas, and near enough to stand anywhere else.
+
+        Args:
+            later: the token of each position behind the canvas, or -1.
+            min_tokens: the first of these positions at which the text may end.
+        """
+        lifted, edges = self.lifted, self.out_edges
+        label_of = np.repeat(np.arange(len(lifted.label_begin) - 1), np.diff(lifted.label_begin))
+        fits = lifted.distance <= budget - len(later)
+        fits[-1] = True
+        for place in reversed(range(len(later))):
+            is_usable = np.ones(len(lifted.label_begin) - 1, bool)
+            if later[place] != FREE:
+                is_usable[:] = False
+                is_usable[label_of[lifted.label_class == self._class_of(later[place])]] = True
+            leads_on = is_usable[edges.label] & fits[edges.target]
+            if place < min_tokens:
+                leads_on &= edges.target != len(fits) - 1
+            fits = np.zeros_like(fits)
+            fits[edges.source[leads_on]] = True
+            fits[-1] = True
+        return np.where(fits, lifted.distance, np.maximum(lifted.distance, budget + 1)).astype(np.int32)
+
+    def _class_of(self, token: int) -> int:
+        return int(self.lifted.class_of_token[token]) if token < len(self.vocabulary) else DEAD_CLASS
 
 
 def _fits_together(dfa: ByteDFA, lifted: Lifted, tokens: int) -> bool:

@@ -8,26 +8,30 @@ from typing import Any, final
 @final
 @dataclass(frozen=True)
 class PassRecord:
-    """One refinement pass over one text's canvas."""
+    """One refinement pass over one text's canvas.
+
+    Attributes:
+        canvas: number of the canvas, from 0.
+        number: number of the pass on this canvas, from 1.
+        text: the most probable text so far; behind unfinished canvases it may end anywhere.
+        undetermined: positions that the constraint leaves open.
+        mean_entropy: mean entropy of these positions, in nats.
+        log_z: log of the probability that the model's own prediction meets the constraint: how hard the two disagree.
+        accepted: positions whose token was kept on the canvas.
+        changed: positions of the canvas where the most probable text is another than at the pass before; at first,
+            all of it.
+        length: positions of the canvas that the most probable text takes up, its end token included.
+    """
 
     canvas: int
-    """Number of the canvas, from 0."""
     number: int
-    """Number of the pass on this canvas, from 1."""
     text: str
-    """The most probable text so far; behind unfinished canvases it may end anywhere."""
     undetermined: int
-    """Positions that the constraint leaves open."""
     mean_entropy: float
-    """Mean entropy of these positions, in nats."""
     log_z: float
-    """Log of the probability that the model's own prediction meets the constraint: how hard the two disagree."""
     accepted: int
-    """Positions whose token was kept on the canvas."""
-    changed: tuple[int, ...]
-    """Positions of the canvas where the most probable text is another than at the pass before; at first, all of it."""
+    changed: tuple[int, ...] = field(repr=False)
     length: int
-    """Positions of the canvas that the most probable text takes up, its end token included."""
 
     @property
     def settled(self) -> float:
@@ -38,24 +42,30 @@ class PassRecord:
 @final
 @dataclass(frozen=True)
 class SlotText:
-    """What stands in a slot of a finished text."""
+    """What stands in a slot of a finished text.
+
+    Attributes:
+        text: the text.
+        value: what it stands for, as the slot's constraint reads it.
+        begin, end: where it stands, in characters of the whole text.
+        token_begin, token_end: the tokens that spell it; the outer ones may spell more than it.
+        probabilities: of every text that could stand here, the most probable first, under the last pass's posterior:
+            exact for its factorised prediction; on a later canvas given the earlier ones, and where the end of a canvas
+            could cut the slot given that the text ends on it, as it does. None if there are none, which ``unlisted``
+            explains.
+        unlisted: why there are no probabilities, for a reader; empty if there are.
+        slots: the slots of the template that fills this one, if one does.
+    """
 
     text: str
     value: Any
-    """What the text stands for, as the slot's constraint reads it."""
     begin: int
     end: int
-    """Where it stands, in characters of the text."""
     token_begin: int
     token_end: int
-    """The tokens that spell it; the outer ones may spell more than it."""
     probabilities: Mapping[str, float] | None = None
-    """Of every text that could stand here, under the last pass's posterior: exact for its factorised prediction.
-
-    None where there are too many texts to list, where it was not asked for, and where no canvas decides: the boundary
-    of two cuts the slot, or a text can be split in several ways. On a later canvas it is given the earlier ones."""
+    unlisted: str = ""
     slots: Mapping[str, "SlotText"] = field(default_factory=dict)
-    """The slots of the template that fills this one, if one does."""
 
     def __str__(self) -> str:
         return self.text
@@ -64,15 +74,21 @@ class SlotText:
 @final
 @dataclass(frozen=True)
 class Stats:
-    """What a text cost. In a batch the seconds are those of the whole batch while this text was unfinished."""
+    """What a text cost. In a batch the seconds are those of the whole batch while this text was unfinished.
+
+    Attributes:
+        passes: refinement passes, over all canvases.
+        tokens: tokens of the text, its end token included.
+        seconds_model: spent in the model.
+        seconds_constraint: spent in inference under the constraint and in the loop.
+        log_z: per pass, as in ``PassRecord``.
+    """
 
     passes: int
     tokens: int
-    """Tokens of the text, its end token included."""
     seconds_model: float
     seconds_constraint: float
-    log_z: tuple[float, ...]
-    """Per pass, as in ``PassRecord``."""
+    log_z: tuple[float, ...] = field(repr=False)
 
     @property
     def tokens_per_pass(self) -> float:
@@ -83,14 +99,17 @@ class Stats:
 @final
 @dataclass(frozen=True)
 class Answer:
-    """One of several answers, and how probable each is."""
+    """One of several answers, and how probable each is.
+
+    Attributes:
+        text: the most probable answer.
+        value: what it stands for.
+        probabilities: of every answer, the most probable first; exact for the factorised prediction of the last pass.
+    """
 
     text: str
-    """The most probable answer."""
     value: Any
-    """What it stands for."""
     probabilities: Mapping[str, float]
-    """Of every answer, the most probable first; exact for the factorised prediction of the last pass."""
 
     def __str__(self) -> str:
         return self.text
@@ -102,26 +121,33 @@ class Generation:
     """A finished text.
 
     With a constraint the text is in its language and complete; without one it is whatever the
-    model wrote within its tokens.
+    model wrote within its tokens. Its ``repr`` leaves out what is long.
+
+    Attributes:
+        text: the text.
+        value: what it stands for: the parsed JSON, an instance of the type asked for, or the text itself.
+        token_ids: its tokens, without the end token.
+        probabilities: of each token, its marginal probability under the last pass's posterior.
+        log_probability: of the whole text under the posteriors of its canvases' last passes: exact for these passes'
+            predictions.
+        stats: what it cost.
+        trace: every pass, in order.
+        warnings: what the constraint accepts without enforcing.
+        slots: the slots of a template by name; of a name that stands in several places, the first.
+        joint: for each combination of slots that was asked for, the joint probability of their texts, the most
+            probable first.
     """
 
     text: str
     value: Any
-    """What the text stands for: the parsed JSON, an instance of the type asked for, or the text itself."""
-    token_ids: tuple[int, ...]
-    """The tokens of the text, without the end token."""
-    probabilities: tuple[float, ...]
-    """Of each token, its marginal probability under the last pass's posterior."""
+    token_ids: tuple[int, ...] = field(repr=False)
+    probabilities: tuple[float, ...] = field(repr=False)
     log_probability: float
-    """Of the whole text under the posteriors of its canvases' last passes: exact for these passes' predictions."""
     stats: Stats
-    trace: tuple[PassRecord, ...]
+    trace: tuple[PassRecord, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
-    """What the constraint accepts without enforcing."""
-    slots: Mapping[str, SlotText] = field(default_factory=dict)
-    """The slots of a template by name; of a name that stands in several places, the first."""
-    joint: Mapping[tuple[str, ...], Mapping[tuple[str, ...], float]] = field(default_factory=dict)
-    """For each combination of slots that was asked for, the joint probability of their texts."""
+    slots: Mapping[str, SlotText] = field(default_factory=dict, repr=False)
+    joint: Mapping[tuple[str, ...], Mapping[tuple[str, ...], float]] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return self.text

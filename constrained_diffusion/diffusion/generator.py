@@ -37,7 +37,7 @@ from constrained_diffusion.diffusion.requests import (
     seeded,
     span_of,
 )
-from constrained_diffusion.diffusion.slots import Ask, questions_of, slots_of
+from constrained_diffusion.diffusion.slots import Ask, costliest_slot, most_probable_first, questions_of, slots_of
 from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError
 from constrained_diffusion.inference.posterior import FREE
 from constrained_diffusion.limits import Limits
@@ -79,6 +79,9 @@ class Generator:
         if limits not in kept:
             kept[limits] = compile_constraint(constraint, self.denoiser.vocabulary, limits=limits)
         return kept[limits]
+
+    def __repr__(self) -> str:
+        return f"Generator({self.denoiser!r}, {self.process!r})"
 
     @overload
     def generate(
@@ -355,13 +358,14 @@ class Generator:
         tokens; with one pass it is a classification by a single run of the model.
 
         Args:
-            options: the answers, or a constraint with at most 1,000 texts.
+            options: the answers, or a constraint with at most 1,000 texts. Those that do not fit into one canvas, which
+                is all that a pass sees, have probability 0.
             passes: how often the model is run.
             settings: as for ``generate``, without ``max_passes``; the temperature is 1 unless it or a process is given.
 
         Raises:
             InvalidConstraint, UnsupportedConstraint: there are no options, or too many.
-            InfeasibleError: no answer fits into the first canvas, so that no pass sees all of one.
+            InfeasibleError: no answer fits into one canvas, or into ``max_new_tokens``.
         """
         if "max_passes" in settings:
             raise TypeError("choose() takes passes= instead of max_passes=")
@@ -373,15 +377,17 @@ class Generator:
         if settings.get("temperature") is None and settings.get("process") is None:
             settings["temperature"] = 1.0
         settings["max_passes"] = passes
-        result = self.generate(prompt, asked, ask=["answer"], **settings)
-        probabilities = result.slots["answer"].probabilities
-        if probabilities is None:
+        longest = whole_number(settings.get("max_new_tokens", 256), "max_new_tokens", ModelError, least=1)
+        settings["max_new_tokens"] = min(longest, self.denoiser.canvas_length)
+        if self.compile(asked, limits=settings.get("limits", Limits())).min_tokens > self.denoiser.canvas_length:
             raise InfeasibleError(
                 f"the answers do not fit into one canvas of {self.denoiser.canvas_length} tokens, so no pass sees all "
-                f"of them; give shorter ones"
+                f"of one; give shorter ones"
             )
-        best = max(probabilities, key=lambda text: probabilities[text])
-        return Answer(best, constraint.parse(best), dict(sorted(probabilities.items(), key=lambda item: -item[1])))
+        result = self.generate(prompt, asked, ask=["answer"], **settings)
+        probabilities = result.slots["answer"].probabilities or {}
+        best = next(iter(probabilities))
+        return Answer(best, constraint.parse(best), probabilities)
 
     @overload
     def json(
@@ -531,8 +537,20 @@ class Generator:
         def compiled(one: Constraint) -> TokenAutomaton:
             return self.compile(one, limits=settings.limits)
 
-        questions = questions_of(constraint, ask, compiled)
         automaton = None if constraint is None else compiled(constraint)
+        if constraint is not None and automaton is not None and automaton.min_tokens > settings.max_new_tokens:
+            raise InfeasibleError(
+                f"the text needs at least {automaton.min_tokens} tokens, its end token included, but max_new_tokens is "
+                f"{settings.max_new_tokens}; allow more, or relax the constraint"
+                f"{costliest_slot(constraint, automaton, compiled)}"
+            )
+        last_pin = max((place for place, pin in enumerate(pins) if pin != FREE), default=-1)
+        if last_pin >= 0 and last_pin + 1 >= settings.max_new_tokens:
+            raise InfeasibleError(
+                f"a token is pinned at position {last_pin}, but with max_new_tokens={settings.max_new_tokens} the end "
+                f"token stands at {settings.max_new_tokens - 1} at the latest; allow more tokens, or remove the pin"
+            )
+        questions = questions_of(constraint, ask, compiled)
         is_narrowed = constraint is not None and bool(excluded)
         draft = Draft(
             compiled(excluding(constraint, excluded)) if constraint is not None and is_narrowed else automaton,
@@ -601,7 +619,8 @@ class Generator:
         draft, constraint = job.draft, job.constraint
         content = job.given + self._content(job)
         text = without_marks(content).decode(errors="replace" if constraint is None else "strict")
-        answers = {names: draft.answers[i] for i, names in enumerate(job.names) if i in draft.answers}
+        found = [draft.answers.get(i) for i in range(len(job.names))]
+        answers = dict(zip(job.names, [answer and most_probable_first(answer) for answer in found], strict=True))
         written = content[len(job.given) :]
         parts = () if constraint is None else [part.moved(len(job.given)) for part in constraint.parts(written)]
         return Generation(
@@ -620,5 +639,5 @@ class Generator:
             trace=tuple(draft.records),
             warnings=() if constraint is None else constraint.warnings,
             slots=slots_of(parts, content, draft.ids, self.denoiser.vocabulary, answers, len(job.given)),
-            joint={names: answer for names, answer in answers.items() if len(names) > 1},
+            joint={names: answer for names, answer in answers.items() if len(names) > 1 and answer is not None},
         )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from constrained_diffusion.automata.token_automaton import TokenAutomaton
+from constrained_diffusion.checking import instance_of
 from constrained_diffusion.diffusion.generation import PassRecord
 from constrained_diffusion.diffusion.policies import Feedback, Process
 from constrained_diffusion.errors import InfeasibleError, ModelError
@@ -98,14 +99,8 @@ class Draft:
     seconds_constraint: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.automaton is None:
-            return
-        self.state = self.automaton.start
-        if self.automaton.min_tokens > self.max_new_tokens:
-            raise InfeasibleError(
-                f"the text needs at least {self.automaton.min_tokens} tokens, its end token included, but "
-                f"max_new_tokens is {self.max_new_tokens}; allow more, or relax the constraint"
-            )
+        if self.automaton is not None:
+            self.state = self.automaton.start
 
     @property
     def is_done(self) -> bool:
@@ -152,6 +147,7 @@ class _Refinement:
 
     Attributes:
         pins: int64 [B, L], the token that each position must hold, or -1.
+        known_pins: the same and those of the canvases behind, int64 [B, L or more]; for grammars only the same.
         canvas: int64 [B, L], what the model reads.
         best: int64 [B, L], the most probable canvas so far, frozen once a row is settled.
         conditioning: float32 [B, L, V], what each row's last pass hands to the next.
@@ -174,6 +170,7 @@ class _Refinement:
         self.number, self.on_pass = number, on_pass
         self.shape = (len(drafts), denoiser.canvas_length)
         self.pins = self._given([draft.pins for draft in drafts])
+        self.known_pins = self._known_pins()
         self.canvas = self._with_given(self._with_given(self._noise(), self._started()), self.pins)
         self.best = torch.full(self.shape, denoiser.vocabulary.filler_id, device=denoiser.device)
         self.is_first_pass = True
@@ -220,6 +217,16 @@ class _Refinement:
         padded = [row + [FREE] * (length - len(row)) for row in rows]
         return torch.tensor(padded, dtype=torch.int64, device=self.denoiser.device)
 
+    def _known_pins(self) -> Tensor:
+        length = self.shape[1]
+        rows = [list(draft.pins[self.number * length :]) for draft in self.drafts]
+        for row, draft in zip(rows, self.drafts, strict=True):
+            if draft.automaton is not None and draft.automaton.exact is not None:
+                del row[length:]
+        longest = max(length, *(len(row) for row in rows))
+        padded = [row + [FREE] * (longest - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int64, device=self.denoiser.device)
+
     def _started(self) -> Tensor:
         return self._given([draft.start_ids for draft in self.drafts])
 
@@ -232,8 +239,11 @@ class _Refinement:
     def _logits(self) -> Tensor:
         logits = self.denoiser.logits(self.context, self.canvas, self.conditioning)
         expected = (*self.shape, self.denoiser.width)
-        if logits.shape != expected:
-            raise ModelError(f"the model gave logits {list(logits.shape)}; expected {list(expected)}")
+        instance_of(logits, Tensor, "what the model gave for logits", ModelError)
+        if logits.shape != expected or not logits.is_floating_point():
+            raise ModelError(
+                f"the model gave logits {logits.dtype} {list(logits.shape)}; expected floating point {list(expected)}"
+            )
         return logits
 
     def _refine(self, logits: Tensor, passes_left: int) -> None:
@@ -324,16 +334,17 @@ class _Refinement:
                 logits,
                 state=[draft.state for draft in drafts],
                 budget=[draft.max_new_tokens - behind for draft in drafts],
-                pins=self.pins[rows],
+                pins=self.known_pins[rows],
                 min_tokens=[self._min_tokens(draft) for draft in drafts],
                 temperature=temperature,
             )
         except InfeasibleError as error:
             if not self.number:
                 raise
+            steering = "" if automaton.exact is None else "; a grammar's pins do not steer the canvases before theirs"
             raise InfeasibleError(
                 f"behind the text that {self.number} finished canvases of {self.denoiser.canvas_length} tokens hold: "
-                f"{error}. Positions are those of this canvas; pins on it did not steer the earlier ones"
+                f"{error}. Positions are those of this canvas{steering}"
             ) from error
 
     def _min_tokens(self, draft: Draft) -> int:
@@ -378,7 +389,7 @@ class _Refinement:
                 whole = self._reference_log_z(row, group, own)
                 self.log_probability[row] = float(log_prob[row - rows.start]) + own - whole
                 self.log_marginals[row] = log_marginals[row - rows.start].cpu()
-                self._answer(row, group, whole)
+                self._answer(row, group, best[row], whole)
 
     def _changed(self, row: int, best: Tensor) -> tuple[int, ...]:
         if self.is_first_pass:
@@ -386,16 +397,22 @@ class _Refinement:
         return tuple(torch.nonzero(best != self.best[row]).flatten().tolist())
 
     def _length(self, best: Tensor) -> int:
-        end_ids = torch.tensor(self.denoiser.vocabulary.end_ids, device=best.device)
-        ends = torch.nonzero(torch.isin(best, end_ids)).flatten().tolist()
+        ends = torch.nonzero(self._end_places(best)).flatten().tolist()
         return int(ends[0]) + 1 if ends else len(best)
+
+    def _ends(self, best: Tensor) -> bool:
+        """Whether a text ends on its canvas of ids [L]."""
+        return bool(self._end_places(best).any())
+
+    def _end_places(self, best: Tensor) -> Tensor:
+        return torch.isin(best, torch.tensor(self.denoiser.vocabulary.end_ids, device=best.device))
 
     def _request(self, row: int, group: _Group) -> dict[str, Any]:
         """The arguments that a row's posterior was made with."""
         draft = self.drafts[row]
         return {
             "budget": draft.max_new_tokens - (self.number + 1) * self.denoiser.canvas_length,
-            "pins": self.pins[row],
+            "pins": self.known_pins[row],
             "min_tokens": self._min_tokens(draft),
             "temperature": group.temperature,
         }
@@ -407,11 +424,22 @@ class _Refinement:
         logits = group.logits[row - group.rows.start]
         return _log_z(draft.reference, logits, draft.ids, self._request(row, group))
 
-    def _answer(self, row: int, group: _Group, log_z: float) -> None:
-        """Answers the draft's questions as this canvas sees them, unless an earlier one has decided them."""
+    def _answer(self, row: int, group: _Group, best: Tensor, log_z: float) -> None:
+        """Answers the draft's questions as this canvas sees them, unless an earlier one has decided them.
+
+        Where this canvas does not decide because longer texts than the best one go on behind it, the answer is given
+        that the text ends on it.
+        """
         draft, logits = self.drafts[row], group.logits[row - group.rows.start]
+        request = self._request(row, group)
+        ending, log_z_ending = {**request, "budget": min(request["budget"], 0)}, -math.inf
+        if draft.questions and ending != request and self._ends(best):
+            whole = draft.automaton if draft.reference is None else draft.reference
+            log_z_ending = _log_z(whole, logits, draft.ids, ending)
         for i, question in enumerate(draft.questions):
-            found = question.probabilities(logits, draft.ids, log_z, **self._request(row, group))
+            found = question.probabilities(logits, draft.ids, log_z, **request)
+            if found is None and log_z_ending > -math.inf:
+                found = question.probabilities(logits, draft.ids, log_z_ending, **ending)
             if found is not None and (i not in draft.answers or sum(p > 0 for p in found.values()) > 1):
                 draft.answers[i] = found
 

@@ -18,6 +18,11 @@ from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, Uns
 
 MOST_LISTED: Final = 64
 """Slots with at most this many texts have probabilities unless asked otherwise."""
+_SEVERAL_WAYS: Final = "a text can be split into its slots in several ways, so what stands in one is no single event"
+_UNASKED: Final = (
+    f"more than {MOST_LISTED} texts could stand here, or the slot is not in every text exactly once; ask=[name] lists "
+    f"more, or says why it cannot"
+)
 MOST_JOINT: Final = 1000
 """A joint distribution lists at most this many combinations."""
 Names = tuple[str, ...]
@@ -81,21 +86,41 @@ def _texts(constraint: Constraint, name: str) -> list[str]:
     return [text.decode() for text in texts]
 
 
+def costliest_slot(
+    constraint: Constraint, automaton: TokenAutomaton, compile: Callable[[Constraint], TokenAutomaton]
+) -> str:
+    """For a message: the slot that takes up most of the shortest text; nothing if none takes up half of it."""
+    parts = () if automaton.exact is not None else constraint.parts(automaton.dfa.shortest_text())
+    needed = {part.name: compile(part.constraint).min_tokens - 1 for part in parts}
+    name = max(needed, key=lambda name: needed[name], default=None)
+    if name is None or 2 * needed[name] < automaton.min_tokens:
+        return ""
+    return f". The slot {{{name}}} alone needs {needed[name]} tokens"
+
+
+def most_probable_first(answers: Mapping[Names, float]) -> dict[Names, float]:
+    return dict(sorted(answers.items(), key=lambda item: -item[1]))
+
+
 def slots_of(
     parts: Sequence[Part],
     text: bytes,
     ids: Sequence[int],
     vocabulary: Vocabulary,
-    answers: Mapping[Names, Mapping[Names, float]],
+    answers: Mapping[Names, Mapping[Names, float] | None],
     given: int = 0,
 ) -> dict[str, SlotText]:
-    """The slots of a text; of a name in several places, the first. The ids spell all but the first ``given`` bytes."""
+    """The slots of a text; of a name in several places, the first. The ids spell all but the first ``given`` bytes.
+
+    ``answers`` has what was asked for; None where there was no answer.
+    """
     offsets = list(itertools.accumulate((len(vocabulary.spellings[id] or b"") for id in ids), initial=given))
     found: dict[str, SlotText] = {}
     for part in parts:
         content = text[part.begin : part.end]
         visible = without_marks(content).decode()
         listed = answers.get((part.name,))
+        missing = _SEVERAL_WAYS if (part.name,) in answers else _UNASKED
         begin = len(without_marks(text[: part.begin]).decode())
         found.setdefault(
             part.name,
@@ -106,7 +131,8 @@ def slots_of(
                 end=begin + len(visible),
                 token_begin=bisect_right(offsets, part.begin) - 1,
                 token_end=bisect_left(offsets, part.end),
-                probabilities=None if listed is None else {answer[0]: p for answer, p in listed.items()},
+                probabilities=None if listed is None else {names[0]: p for names, p in listed.items()},
+                unlisted=missing if listed is None else "",
                 slots=slots_of(part.parts, text, ids, vocabulary, {}, given),
             ),
         )

@@ -43,13 +43,14 @@ FREE: Final = -1
 
 @dataclass(frozen=True)
 class CanvasRequest:
-    """One canvas: the state before it, the tokens that may follow it, its pins, int64 [L], and the first position at
-    which its text may end."""
+    """One canvas: the state before it, the tokens that may follow it, its pins, int64 [L], the first position at
+    which its text may end, and the pins of the positions behind the canvas up to the last pinned one."""
 
     state: int
     budget: int
     pins: NDArray[np.int64]
     min_tokens: int = 0
+    later: tuple[int, ...] = ()
 
 
 @final
@@ -84,6 +85,10 @@ class CanvasPosterior:
         run_all(tasks)
         for canvas in self._canvases:
             canvas.check_feasible()
+
+    def __repr__(self) -> str:
+        canvases = f"{len(self._canvases)} canvases" if self._is_batch else "a canvas"
+        return f"<CanvasPosterior: {canvases} of {self._length} positions under {self._automaton!r}>"
 
     def _shaped(self, values: NDArray[np.generic] | list[float]) -> Tensor:
         tensor = torch.as_tensor(np.asarray(values)).reshape(len(self._canvases), -1)
@@ -324,6 +329,8 @@ class _Canvas:
         self.start = automaton.relaxed(request.state)
         self.offset = offset
         self.length = length
+        behind = (request.later, request.budget, max(request.min_tokens - length, 0))
+        self.distance = automaton.distance_before(*behind) if request.later else automaton.lifted.distance
         part = slice(offset, offset + length)
         self.log_sum, self.log_max, self.best = table.log_sum[part], table.log_max[part], table.best[part]
         self.log_labels = self.label_weights(self.log_sum, chain.LOG)
@@ -338,7 +345,7 @@ class _Canvas:
             edges.begin,
             edges.source if is_forward else edges.target,
             edges.label,
-            self.automaton.lifted.distance,
+            self.distance,
             self.automaton.earliest(self.start),
             self.request.budget,
             self.start,
@@ -355,7 +362,7 @@ class _Canvas:
                 lifted.edge_begin,
                 lifted.edge_target,
                 lifted.edge_label,
-                lifted.distance,
+                self.distance,
                 self.automaton.earliest(self.start),
                 self.request.budget,
             )
@@ -470,7 +477,8 @@ class _Canvas:
                 return position + 1
             if state < 0:
                 return None
-        return self.length if self.automaton.completion(state) <= self.request.budget else None
+        needed = self.distance[state] if self.automaton.exact is None else self.automaton.completion(state)
+        return self.length if needed <= self.request.budget else None
 
     def check_feasible(self) -> None:
         """
@@ -535,7 +543,7 @@ class _Canvas:
                 edges = slice(lifted.edge_begin[state], lifted.edge_begin[state + 1])
                 following[lifted.edge_target[edges][labels[position, lifted.edge_label[edges]] > -np.inf]] = True
             left = self.length + self.request.budget - position - 1
-            following[:-1] &= lifted.distance[:-1] <= left
+            following[:-1] &= self.distance[:-1] <= left
             if not following.any():
                 return position
             reached = following
@@ -543,6 +551,11 @@ class _Canvas:
 
     def _pin_at_fault(self, flat: NDArray[np.float64]) -> str:
         position = self._last_reached(flat)
+        if self.request.later and position == self.length - 1:
+            return (
+                f"no valid text of the available length holds the tokens that are pinned behind this canvas, up to "
+                f"position {self.length + len(self.request.later) - 1}; remove one, or allow longer texts"
+            )
         pins = np.flatnonzero(self.request.pins[: position + 1] >= 0)
         if not len(pins):
             later = np.flatnonzero(self.request.pins >= 0)

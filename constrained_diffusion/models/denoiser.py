@@ -64,6 +64,10 @@ class Denoiser(ABC):
     prompt_format: PromptFormat
     device: torch.device
 
+    def __repr__(self) -> str:
+        size = f"{len(self.vocabulary):,} tokens, canvases of {self.canvas_length}"
+        return f"<{type(self).__name__}: {size}, on {self.device}>"
+
     @abstractmethod
     def prompt_ids(self, prompt: str) -> list[int]:
         """The token ids of a formatted prompt, with whatever the model wants in front of it."""
