@@ -216,7 +216,7 @@ class PushdownAutomaton(ByteAutomaton):
     def _representatives(self) -> NDArray[np.uint8]:
         """A byte of each class that the scanners and the side automaton treat alike."""
         alike = self.grammar.byte_class.astype(np.int64) * 256 + self.side.byte_class
-        return np.unique(alike, return_index=True)[1].astype(np.uint8)
+        return np.asarray(np.unique(alike, return_index=True)[1], np.uint8)
 
     @property
     def num_states(self) -> int:
