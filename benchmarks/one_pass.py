@@ -21,9 +21,9 @@ SCHEMAS = {"median schema": (4, 2.0), "large schema": (20, None), "5,000 states"
 """Number of fields, and the target in U."""
 
 
-def logits_of(kind: str, width: int) -> torch.Tensor:
+def logits_of(kind: str, width: int, seed: int = 0) -> torch.Tensor:
     """Random logits, or the same with one favourite per position, as a trained model has."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(LENGTH, width, generator=generator) * 3
     if kind == "peaked":
         favourites = torch.randint(0, width, (LENGTH, 1), generator=generator)

@@ -50,6 +50,18 @@ def check_transformers_drop_in(lines):
     assert ticket["tags"]
 
 
+def check_sql_query(lines):
+    (line,) = lines
+    assert "SELECT" in line.upper()
+    assert "syntax error" not in line
+
+
+def check_python_function(lines):
+    assert lines[0].startswith("def ")
+    ast.parse("\n".join(lines))
+    assert lines[-1].startswith("# FunctionDef, ")
+
+
 def check_template_letter(lines):
     letter, slots = lines[:4], lines[4:]
     match = re.fullmatch(r"your order (\d+) of ([1-9]\d?) (\w+) is (\w+)\.", letter[2])
@@ -109,6 +121,8 @@ CHECKS = {
     "json_schema": check_json_schema,
     "pydantic_extract": check_pydantic_extract,
     "transformers_drop_in": check_transformers_drop_in,
+    "sql_query": check_sql_query,
+    "python_function": check_python_function,
 }
 
 

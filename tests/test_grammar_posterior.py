@@ -4,6 +4,7 @@ import math
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from enumeration import PAD, TOY, enumerate_canvases
@@ -13,8 +14,10 @@ from lark import Lark
 from test_posterior import logits_kinds, make_logits, text_key
 
 import constrained_diffusion as cd
+from constrained_diffusion.automata import token_automaton
 from constrained_diffusion.automata.pushdown import PushdownAutomaton, Windows
 from constrained_diffusion.constraints.base import Constraint
+from constrained_diffusion.constraints.grammar import constraint
 from constrained_diffusion.constraints.grammar.constraint import any_bytes
 
 TOYS = {
@@ -306,6 +309,56 @@ def test_impossible_vocabularies_are_refused():
         cd.compile(cd.grammar('start: "(" start ")"'), BYTES)
 
 
-def test_an_automaton_of_a_grammar_is_not_saved(tmp_path):
-    with pytest.raises(cd.errors.UnsupportedConstraint, match="cannot be saved"):
-        LARGE["json"].save(tmp_path / "a.npz")
+def test_an_automaton_of_a_grammar_is_saved_and_loaded(tmp_path):
+    file = tmp_path / "a.npz"
+    LARGE["json"].save(file)
+    loaded = cd.TokenAutomaton.load(file, BYTES)
+    logits = wild_logits("random", 0)
+    one, other = LARGE["json"].posterior(logits), loaded.posterior(logits)
+    assert torch.equal(one.map(), other.map())
+    assert torch.equal(one.sample(torch.Generator().manual_seed(0)), other.sample(torch.Generator().manual_seed(0)))
+    assert torch.equal(one.log_marginals(), other.log_marginals())
+    with np.load(file) as arrays:
+        whole = dict(arrays)
+    for name in whole:
+        np.savez(file, **{key: value for key, value in whole.items() if key != name})
+        with pytest.raises(cd.errors.ModelError):
+            cd.TokenAutomaton.load(file, BYTES)
+        spoiled = whole[name].copy()
+        if spoiled.dtype.kind in "iu" and spoiled.size > 1 and name != "lifted_distance":
+            spoiled.ravel()[-1] = np.iinfo(spoiled.dtype).max
+            np.savez(file, **{**whole, name: spoiled})
+            with pytest.raises(cd.errors.ModelError, match="damaged"):
+                cd.TokenAutomaton.load(file, BYTES)
+
+
+def test_a_compiled_grammar_is_kept_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONSTRAINED_DIFFUSION_CACHE", str(tmp_path))
+    for module in (constraint, token_automaton):
+        monkeypatch.setattr(module, "_LEAST_SECONDS", 0.0)
+    source = 'start: "(" start ")" | "x"\n'
+    logits = torch.randn(8, len(BYTES), generator=torch.Generator().manual_seed(0))
+    found = []
+    for damage in (None, None, b"garbage"):
+        constraint._read_grammar.cache_clear()
+        found.append(cd.compile(cd.grammar(source), BYTES).posterior(logits).map().tolist())
+        files = sorted(tmp_path.glob("grammar-*.npz"))
+        assert len(files) == 2
+        for file in files:
+            if damage is not None:
+                file.write_bytes(damage)
+    constraint._read_grammar.cache_clear()
+    found.append(cd.compile(cd.grammar(source), BYTES).posterior(logits).map().tolist())
+    assert all(ids == found[0] for ids in found)
+    cd.compile(cd.grammar(source) & cd.regex("[(]{2}.*"), BYTES)
+    assert len(sorted(tmp_path.glob("grammar-automaton-*.npz"))) == 2
+
+
+def test_a_grammar_that_imports_files_is_not_kept_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONSTRAINED_DIFFUSION_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "part.lark").write_text('A: "a"\n')
+    (tmp_path / "whole.lark").write_text("%import .part.A\nstart: A\n")
+    for module in (constraint, token_automaton):
+        monkeypatch.setattr(module, "_LEAST_SECONDS", 0.0)
+    cd.compile(cd.grammar(tmp_path / "whole.lark"), BYTES)
+    assert not list((tmp_path / "cache").glob("grammar-*"))

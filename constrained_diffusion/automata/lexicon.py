@@ -1,21 +1,18 @@
 """The spellings of a vocabulary, arranged for lifting automata onto it."""
 
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, Self, final
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from constrained_diffusion.automata.storage import read_arrays, write_arrays
+from constrained_diffusion.automata.storage import kept_on_disk, read_arrays, write_arrays
 from constrained_diffusion.automata.trie import Trie
 from constrained_diffusion.automata.vocabulary import Vocabulary
-from constrained_diffusion.errors import ModelError
 
 _FORMAT: Final = "constrained-diffusion lexicon 1"
 _OWN_ARRAYS: Final = ("spelling_of_token", "token_of_spelling", "plain_length", "first_byte")
@@ -116,12 +113,6 @@ def _plain_length(spelling: bytes) -> int:
         return 0
 
 
-def cache_directory() -> Path:
-    """Where lexicons are kept between runs: ``$CONSTRAINED_DIFFUSION_CACHE``, or the platform's cache folder."""
-    named = os.environ.get("CONSTRAINED_DIFFUSION_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("constrained_diffusion"))
-
-
 _kept: dict[str, Lexicon] = {}
 _lock: Final = threading.Lock()
 
@@ -131,21 +122,11 @@ def lexicon_of(vocabulary: Vocabulary) -> Lexicon:
     key = vocabulary.fingerprint
     with _lock:
         if key not in _kept:
-            _kept[key] = _from_disk_or_built(vocabulary, cache_directory() / f"lexicon-1-{key}.npz")
+            _kept[key] = kept_on_disk(
+                "lexicon-1",
+                key,
+                partial(Lexicon.of, vocabulary),
+                lambda lexicon, path: lexicon.save(path),
+                Lexicon.load,
+            )
         return _kept[key]
-
-
-def _from_disk_or_built(vocabulary: Vocabulary, path: Path) -> Lexicon:
-    """A cache that cannot be read is built anew; one that cannot be written is done without."""
-    if path.exists():
-        try:
-            return Lexicon.load(path)
-        except (ModelError, KeyError, TypeError):
-            path.unlink(missing_ok=True)
-    lexicon = Lexicon.of(vocabulary)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lexicon.save(path)
-    except (OSError, ModelError):
-        return lexicon
-    return lexicon

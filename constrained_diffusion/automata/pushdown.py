@@ -45,6 +45,7 @@ class Grammar:
         scan_start: int32 [Q], where the scanner of each parser state starts; nothing leads back there.
         items: of each parser state the kernel items: origin, place of the dot, least characters behind it.
         shortest: the least characters of a text, ``FAR`` if there is none.
+        fingerprint: grammars with the same one are the same; None where none is known.
     """
 
     terminals: tuple[str, ...]
@@ -61,6 +62,7 @@ class Grammar:
     scan_start: NDArray[np.int32]
     items: tuple[tuple[tuple[int, int, int], ...], ...]
     shortest: int
+    fingerprint: str | None = None
 
     @property
     def num_states(self) -> int:
@@ -133,7 +135,7 @@ class Windows:
         return Windows.of(grammar, self.size - 1) if self.size > 1 else replace(self, is_forgetful=True)
 
     @classmethod
-    def of(cls, grammar: Grammar, size: int) -> "Windows":
+    def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False) -> "Windows":
         """All windows of that size."""
         first: tuple[tuple[int, ...], bool] = ((grammar.start,), True)
         numbers = {first: 0}
@@ -149,7 +151,7 @@ class Windows:
                     known.append(window)
                 row[symbol] = numbers[window]
             rows.append(row)
-        return cls(size, tuple(known), np.array(rows))
+        return cls(size, tuple(known), np.array(rows), is_forgetful)
 
     def scanner_states(self, grammar: Grammar) -> int:
         """Pairs of a window and a state of its scanner."""
@@ -203,6 +205,18 @@ class PushdownAutomaton(ByteAutomaton):
 
     def accepts(self, state: int) -> bool:
         return bool(self.call(kernels.accepts, state))
+
+    def closing_text(self, state: int, most: int) -> bytes | None:
+        """A short text that completes the text from a state, if one is found among so many states."""
+        arguments = state, self.grammar.shortest, self._representatives, most
+        found = self.call(kernels.closing_text, *arguments)
+        return None if found is None else found.tobytes()
+
+    @cached_property
+    def _representatives(self) -> NDArray[np.uint8]:
+        """A byte of each class that the scanners and the side automaton treat alike."""
+        alike = self.grammar.byte_class.astype(np.int64) * 256 + self.side.byte_class
+        return np.asarray(np.unique(alike, return_index=True)[1], np.uint8)
 
     @property
     def num_states(self) -> int:
@@ -289,6 +303,10 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         item_dot=np.ascontiguousarray(columns[:, 1]),
         item_rest=np.ascontiguousarray(columns[:, 2]),
         successor=successor,
+        successor_begin=np.concatenate([[0], np.cumsum([len(others) for others in grammar.stands_on])]).astype(
+            np.int64
+        ),
+        successors=np.array([state for others in grammar.stands_on for state in sorted(others)], np.int32),
         window_push=windows.push,
         side=np.ascontiguousarray(side_table),
         side_accepting=side.accepting,

@@ -4,6 +4,7 @@ A store only ever grows; where it is full, a kernel sets ``counts[FULL]`` and gi
 the caller repeats the call on a larger store.
 """
 
+import heapq
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,8 @@ class Tables(NamedTuple):
         match_distance: int32 [S, T], bytes until the terminal can match, or ``FAR``.
         item_begin: int64 [Q + 1]; item_origin, item_dot, item_rest: int32, the kernel items of each parser
             state: the rule's origin (-1 for the root), the place of the dot, the least bytes behind it.
-        successor: int32 [Q, Q], the rank of a parser state among those that can stand on another, or -1.
+        successor: int32 [Q, Q], the rank of a parser state among those that can stand on another, or -1;
+            successor_begin: int64 [Q + 1]; successors: int32, those of each parser state in order of rank.
         window_push: int32 [W, Q], the window of a stack from that of the stack below and the symbol on top.
         side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M].
     """
@@ -67,6 +69,8 @@ class Tables(NamedTuple):
     item_dot: NDArray[np.int32]
     item_rest: NDArray[np.int32]
     successor: NDArray[np.int32]
+    successor_begin: NDArray[np.int64]
+    successors: NDArray[np.int32]
     window_push: NDArray[np.int32]
     side: NDArray[np.int32]
     side_accepting: NDArray[np.bool_]
@@ -173,10 +177,8 @@ def _measure(tables, store, stack):
     changed = True
     while changed:
         changed = False
-        for symbol in range(len(tables.scan_start)):
-            rank = tables.successor[top, symbol]
-            if rank < 0:
-                continue
+        for rank in range(tables.successor_begin[top + 1] - tables.successor_begin[top]):
+            symbol = tables.successors[tables.successor_begin[top] + rank]
             best = row[rank]
             for i in range(tables.item_begin[symbol], tables.item_begin[symbol + 1]):
                 best = min(best, _behind_item(tables, store, stack, i))
@@ -373,6 +375,49 @@ def closing(tables, store, config, whole):
                         best = min(best, distance + closing_of_stack(tables, store, fed, whole))
         config = store.fallback[config]
     return best
+
+
+@njit(cache=True, nogil=True)
+def closing_text(tables, store, config, whole, representatives, most):
+    """A short text that completes a configuration, uint8 [n], found best first over single bytes; None if none is.
+
+    Args:
+        representatives: uint8, a byte of each class that grammar and side automaton treat alike.
+        most: configurations that are looked at before it is given up.
+    """
+    configs = [np.int64(config)]
+    parents = [np.int64(-1)]
+    read = [np.uint8(0)]
+    depths = [np.int64(0)]
+    seen = {np.int64(config)}
+    # The least estimate of all bytes first, and of those the latest.
+    queue = [(np.int64(0), np.int64(0))]
+    for _ in range(most):
+        if len(queue) == 0:
+            break
+        place = -heapq.heappop(queue)[1]
+        current = configs[place]
+        if accepts(tables, store, current):
+            text = np.empty(depths[place], np.uint8)
+            while place > 0:
+                text[depths[place] - 1] = read[place]
+                place = parents[place]
+            return text
+        for byte in representatives:
+            target = np.int64(step(tables, store, current, byte))
+            if target < 0 or target in seen:
+                continue
+            rest = closing(tables, store, target, whole)
+            if rest >= FAR:
+                continue
+            seen.add(target)
+            depth = depths[place] + 1
+            heapq.heappush(queue, (depth + rest, -np.int64(len(configs))))
+            configs.append(target)
+            parents.append(np.int64(place))
+            read.append(byte)
+            depths.append(depth)
+    return None
 
 
 class Guide(NamedTuple):

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import threading
+from functools import cached_property
 from typing import Final, NamedTuple, final
 
 import numpy as np
@@ -17,10 +18,14 @@ from constrained_diffusion.automata.relaxation import Relaxation
 from constrained_diffusion.automata.token_effects import effects
 from constrained_diffusion.automata.vocabulary import Vocabulary
 
+_MOST_CLOSING_BYTES: Final = 1000
+"""Byte by byte, states that are looked at for a closing text before it is looked for token by token."""
 _MOST_EXPANSIONS: Final = 2000
 """States that are looked at on the way to an end before it is given up."""
-_MOST_THOROUGH_EXPANSIONS: Final = 100
+_MOST_THOROUGH_EXPANSIONS: Final = 16
 """The same, where a way is known and a shorter one is looked for."""
+_LEAST_GAIN: Final = 2
+"""Tokens by which a way may be too long for a shorter one to be looked for."""
 _BYTES_PER_TOKEN: Final = 2
 """What a token on the way counts where a shorter one is looked for."""
 _LOOKED_AT: Final = 32
@@ -92,6 +97,7 @@ class ExactStates:
         self, automaton: PushdownAutomaton, relaxation: Relaxation, lifted: Lifted, vocabulary: Vocabulary
     ) -> None:
         self.automaton = automaton
+        self.relaxation = relaxation
         self.dfa: ByteDFA = relaxation.dfa
         self.distance = lifted.distance
         self.tail_relaxed = relaxation.dfa.num_states
@@ -101,7 +107,11 @@ class ExactStates:
         self._no_weight = np.zeros(lifted.num_classes)
         self._nearness = -np.minimum(lifted.distance, kernels.FAR).astype(np.float64)
         self._completion: dict[int, int] = {TAIL: 0}
+        self._way: dict[int, tuple[int, int]] = {}
+        """Of a state that can be completed the first token class on the way, and the state behind it."""
+        self._class_of_token = lifted.class_of_token
         self._is_thorough: set[int] = set()
+        self._spellings = _Spellings(vocabulary)
         self._lock = threading.RLock()
 
     def step(self, state: int, spelling: bytes) -> int:
@@ -160,18 +170,24 @@ class ExactStates:
     def completion(self, state: int) -> int:
         """Tokens, end token included, of some way to complete the text from a state; ``UNREACHABLE`` if none is found.
 
-        An upper bound on the least number, reached by a best-first search for the shortest closing text.
+        An upper bound on the least number: that of the tokens that spell a short closing text.
         """
         with self._lock:
             if state not in self._completion:
-                self._complete(state, 0)
+                text = self.automaton.closing_text(state, _MOST_CLOSING_BYTES)
+                spelled = None if text is None else self._spellings.fewest(text)
+                if spelled is not None:
+                    self._note_spelled(state, spelled)
+                if state not in self._completion:
+                    self._complete(state, 0)
             return self._completion[state]
 
     def completes_within(self, state: int, tokens: int) -> bool:
         """Whether a way to complete the text is known that takes no more than so many tokens, end token included."""
         if self.completion(state) <= tokens:
             return True
-        if self.distance[self.relaxed(state)] > tokens:
+        is_far = self.completion(state) > tokens + _LEAST_GAIN
+        if is_far or self.distance[self.relaxed(state)] > tokens:
             return False
         with self._lock:
             if state not in self._is_thorough:
@@ -182,7 +198,7 @@ class ExactStates:
     def _complete(self, state: int, bytes_per_token: int) -> None:
         """Looks for a way to the end: the least bytes first, each token on the way counted as some."""
         order = itertools.count()
-        before: dict[int, int] = {state: state}
+        before: dict[int, tuple[int, int]] = {state: (state, END_CLASS)}
         queue: list[tuple[int, int, int, int]] = [(0, 0, next(order), state)]
         known = self._completion.setdefault(state, int(UNREACHABLE))
         for _ in range(_MOST_EXPANSIONS if bytes_per_token == 0 else _MOST_THOROUGH_EXPANSIONS):
@@ -191,13 +207,14 @@ class ExactStates:
             _, depth, _, current = heapq.heappop(queue)
             ahead = self._completion.get(current, int(UNREACHABLE))
             if ahead < UNREACHABLE and (bytes_per_token == 0 or depth + ahead < known):
-                self._note_way(state, current, before, ahead)
+                self._note_way([current], [], before)
                 return
             found = self.expand(current, self._no_weight, self._nearness, _LOOKED_AT)
             if TAIL in found.targets:
-                self._note_way(state, current, before, 1)
+                self._note_way([current, TAIL], [END_CLASS], before)
                 return
-            targets = np.array([t for t in found.targets.tolist() if t not in before], np.int32)
+            is_new = np.array([t not in before for t in found.targets.tolist()], np.bool_)
+            targets, classes = found.targets[is_new], found.classes[is_new]
             # The stack's closing knows the depth, the relaxation knows what else the text still has to hold.
             away = np.array(
                 [self.distance[relaxed] if relaxed != DEAD else 0 for relaxed in map(self.relaxed, targets.tolist())]
@@ -205,17 +222,80 @@ class ExactStates:
             closing = self.automaton.call(kernels.closings, targets, self._shortest) + np.minimum(away, kernels.FAR)
             for place in np.argsort(closing, kind="stable")[:_BRANCHES].tolist():
                 if closing[place] < kernels.FAR:
-                    before[int(targets[place])] = current
+                    before[int(targets[place])] = current, int(classes[place])
                     rank = int(closing[place]) + bytes_per_token * (depth + 1)
                     heapq.heappush(queue, (rank, depth + 1, next(order), int(targets[place])))
 
-    def _note_way(self, first: int, last: int, before: dict[int, int], ahead: int) -> None:
-        """Keeps the number of tokens from each state on the way."""
-        while True:
-            self._completion[last] = min(ahead, self._completion.get(last, int(UNREACHABLE)))
-            if last == first:
+    def _note_way(self, states: list[int], classes: list[int], before: dict[int, tuple[int, int]]) -> None:
+        """Keeps the way that leads to the states by those before them."""
+        while before[states[0]][0] != states[0]:
+            state, label = before[states[0]]
+            states, classes = [state, *states], [label, *classes]
+        self._note_states(states, classes)
+
+    def way(self, state: int) -> list[int] | None:
+        """The token classes of the way that ``completion`` counts, the end token's last; None if none is known."""
+        classes: list[int] = []
+        with self._lock:
+            while state != TAIL:
+                step = self._way.get(state)
+                if step is None:
+                    return None
+                classes.append(step[0])
+                state = step[1]
+        return classes
+
+    def _note_spelled(self, state: int, tokens: list[int]) -> None:
+        """Keeps the way from a state that is spelled by tokens."""
+        states, classes = [state], []
+        for token in tokens:
+            state = self.step(state, self._spellings.of_token(token))
+            if state == DEAD:
                 return
-            last, ahead = before[last], self._completion[last] + 1
+            states.append(state)
+            classes.append(int(self._class_of_token[token]))
+        self._note_states([*states, TAIL], [*classes, END_CLASS])
+
+    def _note_states(self, states: list[int], classes: list[int]) -> None:
+        """Keeps the way through the states, the last of which can be completed; where it is the shortest known."""
+        ahead = self._completion[states[-1]]
+        for state, label, behind in zip(states[-2::-1], classes[::-1], states[:0:-1], strict=True):
+            ahead = min(ahead, self._completion[behind]) + 1
+            if ahead < self._completion.get(state, int(UNREACHABLE)):
+                self._completion[state] = ahead
+                self._way[state] = label, behind
+            ahead = self._completion[state]
+
+
+@final
+class _Spellings:
+    """The tokens of a vocabulary by their texts."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    @cached_property
+    def _tokens(self) -> dict[bytes, int]:
+        return {spelling: token for token, spelling in enumerate(self._vocabulary.tokens) if spelling}
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._tokens), default=0)
+
+    def of_token(self, token: int) -> bytes:
+        return self._vocabulary.tokens[token] or b""
+
+    def fewest(self, text: bytes) -> list[int] | None:
+        """The least tokens that spell a text, None if none do."""
+        best: list[list[int] | None] = [[]]
+        for end in range(1, len(text) + 1):
+            ways = [
+                [*before, self._tokens[text[begin:end]]]
+                for begin in range(max(end - self._longest, 0), end)
+                if (before := best[begin]) is not None and text[begin:end] in self._tokens
+            ]
+            best.append(min(ways, key=len, default=None))
+        return best[-1]
 
 
 def _guide(

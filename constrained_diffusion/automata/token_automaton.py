@@ -13,6 +13,7 @@ exact wherever the model's own text closes what it opens.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -25,13 +26,14 @@ from torch import Tensor
 
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import DEAD_CLASS
+from constrained_diffusion.automata.grammar_arrays import automaton_arrays, automaton_of, check_fit, dfa_arrays, dfa_of
 from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
 from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.pushdown_tokens import ExactStates, refined
 from constrained_diffusion.automata.relaxation import largest_relaxation
-from constrained_diffusion.automata.storage import read_arrays, write_arrays
+from constrained_diffusion.automata.storage import kept_on_disk, read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary, token_ids
 from constrained_diffusion.checking import instance_of, path_of, real_number, whole_number
 from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError, UnsupportedConstraint
@@ -43,10 +45,11 @@ from constrained_diffusion.limits import Limits
 if TYPE_CHECKING:
     from constrained_diffusion.constraints.base import Constraint
 
-_FORMAT: Final = "constrained-diffusion token automaton 1"
+_FORMAT: Final = "constrained-diffusion token automaton 2"
 _MOST_BUDGET: Final = int(UNREACHABLE) // 2
 """Every budget above this is the same to a canvas."""
-_DFA_ARRAYS: Final = ("table", "byte_class", "accepting")
+_LEAST_SECONDS: Final = 0.2
+"""A grammar that compiles faster than this is not kept on disk."""
 
 
 def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits: Limits = Limits()) -> TokenAutomaton:
@@ -94,6 +97,29 @@ def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:
 
 
 def _compiled_grammar(
+    constraint: Constraint, automaton: PushdownAutomaton, vocabulary: Vocabulary, limits: Limits
+) -> TokenAutomaton:
+    """From the cache on disk, else made anew."""
+
+    def make() -> TokenAutomaton:
+        return _newly_compiled_grammar(constraint, automaton, vocabulary, limits)
+
+    grammar = automaton.grammar.fingerprint
+    if grammar is None:
+        return make()
+    side = hashlib.sha256(b"".join(array.tobytes() for array in dfa_arrays(automaton.side).values())).hexdigest()
+    whole = "\0".join((grammar, side, vocabulary.fingerprint, repr(limits)))
+    return kept_on_disk(
+        "grammar-automaton-2",
+        hashlib.sha256(whole.encode()).hexdigest()[:32],
+        make,
+        lambda made, path: made.save(path),
+        lambda path: TokenAutomaton.load(path, vocabulary),
+        least_seconds=_LEAST_SECONDS,
+    )
+
+
+def _newly_compiled_grammar(
     constraint: Constraint, automaton: PushdownAutomaton, vocabulary: Vocabulary, limits: Limits
 ) -> TokenAutomaton:
     automaton, relaxation = largest_relaxation(automaton, limits)
@@ -275,15 +301,16 @@ class TokenAutomaton:
         """Writes the automaton to a file (npz), whole or not at all. The vocabulary is not part of it.
 
         Raises:
-            UnsupportedConstraint: it is that of a grammar.
+            ModelError: the folder is missing or cannot be written to.
         """
-        if self.exact is not None:
-            raise UnsupportedConstraint(
-                "the automaton of a grammar cannot be saved; save the grammar and compile it again", construct="grammar"
-            )
-        own = {name: getattr(self.dfa, name) for name in _DFA_ARRAYS}
-        header = {"format": np.array(_FORMAT), "vocabulary": np.array(self.vocabulary.fingerprint)}
-        write_arrays(path_of(path, "path", ModelError), {**header, **own, **self.lifted.arrays()})
+        header = {
+            "format": np.array(_FORMAT),
+            "vocabulary": np.array(self.vocabulary.fingerprint),
+            "is_grammar": np.array(self.exact is not None),
+        }
+        exact = {} if self.exact is None else automaton_arrays(self.exact.automaton, self.exact.relaxation)
+        lifted = {f"lifted_{name}": array for name, array in self.lifted.arrays().items()}
+        write_arrays(path_of(path, "path", ModelError), {**header, **dfa_arrays(self.dfa), **lifted, **exact})
 
     @classmethod
     def load(cls, path: str | Path, vocabulary: Vocabulary) -> TokenAutomaton:
@@ -297,14 +324,15 @@ class TokenAutomaton:
         if str(arrays.pop("vocabulary", "")) != vocabulary.fingerprint:
             raise ModelError(f"{path} was compiled for another vocabulary; compile and save it again for this one")
         try:
-            dfa = ByteDFA(**{name: arrays.pop(name) for name in _DFA_ARRAYS})
-            arrays["num_classes"] = int(arrays["num_classes"])
-            lifted = Lifted(**arrays)
-        except (KeyError, TypeError, ValueError) as error:
+            dfa = dfa_of(arrays)
+            fields = {name: arrays[f"lifted_{name}"] for name in Lifted.__dataclass_fields__}
+            lifted = Lifted(**{**fields, "num_classes": int(fields["num_classes"])})
+            check_fit(_fits_together(dfa, lifted, len(vocabulary)))
+            is_grammar = bool(arrays["is_grammar"])
+            exact = ExactStates(*automaton_of(arrays, dfa), lifted, vocabulary) if is_grammar else None
+        except (KeyError, TypeError, ValueError, IndexError, ModelError) as error:
             raise ModelError(f"{path} is damaged: {error}") from error
-        if not _fits_together(dfa, lifted, len(vocabulary)):
-            raise ModelError(f"{path} is damaged: its arrays do not fit together; compile and save it again")
-        return cls(dfa, vocabulary, lifted)
+        return cls(dfa, vocabulary, lifted, exact)
 
     def _earliest(self, state: int) -> NDArray[np.int32]:
         """The least number of tokens from ``state`` to each state, int32 [N + 1]; for a grammar a lower bound."""
@@ -393,12 +421,7 @@ def _fits_together(dfa: ByteDFA, lifted: Lifted, tokens: int) -> bool:
 
     labels = len(lifted.label_begin) - 1
     return (
-        dfa.table.ndim == 2
-        and indexes(dfa.table.ravel(), DEAD, n)
-        and len(dfa.byte_class) == 256
-        and indexes(dfa.byte_class, 0, dfa.table.shape[1])
-        and dfa.accepting.shape == (n,)
-        and len(lifted.class_of_token) == tokens
+        len(lifted.class_of_token) == tokens
         and indexes(lifted.class_of_token, 0, classes)
         and begins(lifted.edge_begin, n + 1, len(lifted.edge_target))
         and int(lifted.edge_begin[-1]) == len(lifted.edge_target) == len(lifted.edge_label)

@@ -1,10 +1,13 @@
 """Inference on a chain: recursions over the edges of an automaton, for sums and for maxima of products.
 
-Weights come as logarithms, -inf is a true zero. Sums run on extended floats, a mantissa times a
-power of two with a 64-bit exponent: they can neither overflow nor underflow, and cost no
-exponential per edge. Maxima need no sum and stay in logarithms, a third of the time. Shapes: L positions, C token
-classes, N + 1 states (the last is the tail behind the end of the text), E edges.
+Weights come as logarithms, -inf is a true zero. Sums run on extended floats, a mantissa times a power of two with a
+64-bit exponent: they can neither overflow nor underflow, and cost no exponential per edge. Where all values of a
+position lie so close together that no product of two can underflow, plain floats in units of one power of two do the
+same in a quarter of the time. Maxima need no sum and stay in logarithms. Shapes: L positions, C token classes, N + 1
+states (the last is the tail behind the end of the text), E edges.
 """
+
+import math
 
 import numpy as np
 from numba import njit
@@ -22,6 +25,10 @@ _LEAST = -float(2**50)
 """Exponents stop here, so that sums of a canvas stay within 64 bits."""
 _POWERS = np.append(2.0 ** -np.arange(63.0), 0.0)
 """2 ** -k; what is 63 binary places below the greatest term of a sum is lost in double precision."""
+_WIDEST = 960
+"""Products of two numbers up to 2 are normal floats if neither is smaller than 2 to the minus this, in all."""
+_SHIFTS = 2.0 ** -np.arange(_WIDEST + 1.0)
+"""2 ** -k."""
 
 
 @njit(cache=True, nogil=True)
@@ -79,10 +86,15 @@ def label_weights(class_weight, label_begin, label_class, semiring):
         out[i, 0] = 0.0
         for j in range(1, n_labels):
             begin, end = label_begin[j], label_begin[j + 1]
-            total = 0.0
-            if semiring == LOG:
+            if semiring == MAX:
+                greatest = -np.inf
                 for k in range(begin, end):
-                    total += linear[label_class[k]]
+                    greatest = max(greatest, class_weight[i, label_class[k]])
+                out[i, j] = greatest
+                continue
+            total = 0.0
+            for k in range(begin, end):
+                total += linear[label_class[k]]
             if total > _SAFE:
                 out[i, j] = top + np.log(total)
             else:
@@ -90,6 +102,24 @@ def label_weights(class_weight, label_begin, label_class, semiring):
                     values[k - begin] = class_weight[i, label_class[k]]
                 out[i, j] = log_sum(values, end - begin, semiring)
     return out
+
+
+@njit(cache=True, nogil=True)
+def _spread(mantissa, exponent):
+    """The greatest exponent of any but zero, and how far the least is below it."""
+    top, least = np.int64(_ZERO), np.int64(-_ZERO)
+    for k in range(len(mantissa)):
+        if mantissa[k] > 0.0:
+            top = max(top, exponent[k])
+            least = min(least, exponent[k])
+    return top, max(top - least, 0)
+
+
+@njit(cache=True, nogil=True)
+def _scaled(mantissa, exponent, top, out):
+    """Fills ``out`` with plain floats, in units of 2 ** ``top``; the spread must be at most ``_WIDEST``."""
+    for k in range(len(mantissa)):
+        out[k] = mantissa[k] * _SHIFTS[top - exponent[k]] if mantissa[k] > 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -138,12 +168,27 @@ def messages(label_m, label_e, begin, neighbour, label, distance, earliest, budg
         exponent[0, start] = 0
     terms = np.empty(most)
     places = np.empty(most, np.int64)
+    plain_labels, plain_states = np.empty(label_m.shape[1]), np.empty(n)
     for step in range(length):
         # The token at ``i`` leads from the messages at ``before`` to those at ``here``.
         i = step if is_forward else length - 1 - step
         here, before = (i + 1, i) if is_forward else (i, i + 1)
+        top_label, spread_label = _spread(label_m[i], label_e[i])
+        top_state, spread_state = _spread(mantissa[before], exponent[before])
+        is_plain = spread_label + spread_state <= _WIDEST
+        if is_plain:
+            _scaled(label_m[i], label_e[i], top_label, plain_labels)
+            _scaled(mantissa[before], exponent[before], top_state, plain_states)
         for s in range(n):
             if earliest[s] > here or (s != tail and distance[s] > length + budget - here):
+                continue
+            if is_plain:
+                total = 0.0
+                for e in range(begin[s], begin[s + 1]):
+                    total += plain_labels[label[e]] * plain_states[neighbour[e]]
+                if total > 0.0:
+                    fraction, places_up = math.frexp(total)
+                    mantissa[here, s], exponent[here, s] = 2.0 * fraction, places_up - 1 + top_label + top_state
                 continue
             count = 0
             top = np.int64(_ZERO)
@@ -204,8 +249,22 @@ def label_marginals(first, last, label_begin, source, target, forward_m, forward
     n_labels = len(label_begin) - 1
     terms = np.empty(len(source))
     places = np.empty(len(source), np.int64)
+    n = forward_m.shape[1]
+    ahead, behind = np.empty(n), np.empty(n)
     for i in range(first, last):
+        top_ahead, spread_ahead = _spread(forward_m[i], forward_e[i])
+        top_behind, spread_behind = _spread(backward_m[i + 1], backward_e[i + 1])
+        is_plain = spread_ahead + spread_behind <= _WIDEST
+        if is_plain:
+            _scaled(forward_m[i], forward_e[i], top_ahead, ahead)
+            _scaled(backward_m[i + 1], backward_e[i + 1], top_behind, behind)
         for j in range(n_labels):
+            if is_plain:
+                plain = 0.0
+                for e in range(label_begin[j], label_begin[j + 1]):
+                    plain += ahead[source[e]] * behind[target[e]]
+                out[i, j] = log_of(plain, top_ahead + top_behind) - log_z
+                continue
             count = 0
             top = np.int64(_ZERO)
             for e in range(label_begin[j], label_begin[j + 1]):

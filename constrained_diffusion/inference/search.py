@@ -31,8 +31,11 @@ _RESCUE_WIDTHS: Final = (128, 1024)
 """Wider searches, where none has found a text at all."""
 _EXACT_DRAWS: Final = 12
 """Draws from the relaxation before the sample follows the bounds without being accepted or rejected."""
-_BACKTRACKS: Final = 200
-"""Positions taken back before a sample gives way to the best text."""
+_MOST_REFUSALS: Final = 200
+"""Choices that turn out to lead nowhere before a sample is closed on the shortest way that is known."""
+_ROOM: Final = 64
+"""With more tokens left than these it is looked only now and then whether a sample can still be completed."""
+_STRIDE: Final = 16
 
 
 @final
@@ -82,6 +85,14 @@ class Chain:
         gain = self.bound[position + 1, self.states.relaxed(target)] - choice.promised[place]
         return float(np.exp(min(gain, 0.0)))
 
+    def way(self, position: int, state: int) -> tuple[list[int], float] | None:
+        """The classes of the known way to complete a state that fits, as far as the canvas goes, and their weight."""
+        classes = self.states.way(state)
+        if classes is None or len(classes) > self.length + self.budget - position:
+            return None
+        classes = classes[: self.length - position]
+        return classes, float(self.weight[np.arange(position, position + len(classes)), classes].sum())
+
     def fits(self, state: int, position: int) -> bool:
         """Whether a way is known to complete a state before ``position`` within the canvas and its budget."""
         return self.states.completes_within(state, self.length + self.budget - position)
@@ -126,8 +137,8 @@ class _Beam:
         self.left_out = -np.inf
         self.best_score = -np.inf
         self.levels: list[_Level] = []
-        self.best_end: tuple[int, int] | None = None
-        """Level and rank of the state from which the best text goes into the tail, or the canvas ends."""
+        self.best_end: tuple[int, int, list[int]] | None = None
+        """Level and rank of a state of the best text, and the token classes behind it."""
 
     def run(self) -> Found:
         chain = self.chain
@@ -139,11 +150,12 @@ class _Beam:
                 return self._result()
             level = following
             self.levels.append(level)
+            self._note_closed(position + 1, level)
         for rank, (state, score) in enumerate(zip(level.states.tolist(), level.scores.tolist(), strict=True)):
             if score <= self.best_score:
                 continue
             if chain.fits(state, chain.length):
-                self.best_score, self.best_end = score, (chain.length, rank)
+                self.best_score, self.best_end = score, (chain.length, rank, [])
             else:  # it may fit all the same: what is known of its completions is an upper bound
                 self.left_out = max(self.left_out, score)
         return self._result()
@@ -153,8 +165,8 @@ class _Beam:
             return Found(None, self.left_out == -np.inf)
         return Found(self._classes(*self.best_end), self.left_out <= self.best_score + 1e-9)
 
-    def _classes(self, length: int, rank: int) -> list[int]:
-        classes = [] if length == self.chain.length else [END_CLASS]
+    def _classes(self, length: int, rank: int, behind: list[int]) -> list[int]:
+        classes = behind[::-1]
         for level in self.levels[length:0:-1]:
             classes.append(int(level.classes[rank]))
             rank = int(level.parents[rank])
@@ -190,7 +202,14 @@ class _Beam:
     ) -> None:
         for place in np.flatnonzero(targets == TAIL).tolist():
             if bounds[place] > self.best_score:
-                self.best_score, self.best_end = float(bounds[place]), (position, int(parents[place]))
+                self.best_score, self.best_end = float(bounds[place]), (position, int(parents[place]), [END_CLASS])
+
+    def _note_closed(self, position: int, level: _Level) -> None:
+        """Looks at the texts that close what is open right here: what cannot be better than these is left alone."""
+        for rank, (state, score) in enumerate(zip(level.states.tolist(), level.scores.tolist(), strict=True)):
+            way = self.chain.way(position, state)
+            if way is not None and score + way[1] > self.best_score:
+                self.best_score, self.best_end = score + way[1], (position, rank, way[0])
 
     def _kept(
         self, order: NDArray[np.int64], position: int, targets: NDArray[np.int32], bounds: NDArray[np.float64]
@@ -284,19 +303,19 @@ def _choice(chain: Chain, position: int, state: int) -> _Choice:
 
 
 def _guided_draw(chain: Chain, rng: np.random.Generator) -> list[int] | None:
-    """Depth first, at each position in proportion to the bounds; None if it was taken back too often."""
+    """Depth first, at each position in proportion to the bounds; closed early if it was refused too often."""
     choices = [_choice(chain, 0, chain.start)]
     drawn: list[int] = []
-    backtracks = 0
+    refusals = 0
     while choices:
         position = len(choices)
-        taken = _taken(chain, choices[-1], position, rng)
+        taken, refused = _taken(chain, choices[-1], position, rng, _MOST_REFUSALS - refusals)
+        refusals += refused + (taken is None)
+        if refusals > _MOST_REFUSALS:
+            return _closed(chain, choices, drawn)
         if taken is None:
             choices.pop()
             drawn = drawn[: position - 2]
-            backtracks += 1
-            if backtracks > _BACKTRACKS:
-                return None
             continue
         place, state = taken
         drawn = [*drawn[: position - 1], int(choices[-1].classes[place])]
@@ -306,19 +325,41 @@ def _guided_draw(chain: Chain, rng: np.random.Generator) -> list[int] | None:
     return None
 
 
-def _taken(chain: Chain, choice: _Choice, position: int, rng: np.random.Generator) -> tuple[int, int] | None:
-    """A choice that can be completed and the exact state behind it; it is not taken again. None if none is left."""
-    while True:
+def _closed(chain: Chain, choices: list[_Choice], drawn: list[int]) -> list[int] | None:
+    """The longest part of a draw that can be closed on the way that is known, so closed; None if there is none."""
+    for position in range(len(choices) - 1, -1, -1):
+        state = choices[position].state
+        if chain.states.completion(state) > chain.length + chain.budget - position:
+            continue
+        way = chain.way(position, state)
+        if way is not None and way[1] > -np.inf:
+            return drawn[:position] + way[0]
+    return None
+
+
+def _taken(
+    chain: Chain, choice: _Choice, position: int, rng: np.random.Generator, most: int
+) -> tuple[tuple[int, int] | None, int]:
+    """A choice that can be completed and the exact state behind it, None if none is left or ``most`` were refused.
+
+    Gives also how many were refused. What is given or refused is not taken again.
+    """
+    left = chain.length + chain.budget - position
+    is_checked = left <= _ROOM or position % _STRIDE == 0 or position == chain.length
+    refused = 0
+    while refused <= most:
         place = choice.drawn(rng)
         if place is None:
-            return None
+            return None, refused
         target = chain.states.follow(choice.state, place)
-        if target == DEAD or (target != TAIL and not chain.fits(target, position)):
+        if target == DEAD or (target != TAIL and is_checked and chain.states.completion(target) > left):
             choice.mass[place] = 0.0
+            refused += 1
             continue
         share = 1.0 if choice.is_exact[place] else chain.kept_share(position - 1, target, choice, place)
         if rng.random() < share:
             choice.mass[place] = 0.0
-            return place, target
+            return (place, target), refused
         choice.mass[place] *= share
         choice.is_exact[place] = True
+    return None, refused

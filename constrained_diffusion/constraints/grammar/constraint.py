@@ -1,18 +1,22 @@
 """The constraint made from a Lark grammar, and where its text is found."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
+from constrained_diffusion.automata.grammar_arrays import load_grammar, save_grammar
 from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
+from constrained_diffusion.automata.storage import kept_on_disk
 from constrained_diffusion.constraints.base import RecursiveConstraint, RegularConstraint
 from constrained_diffusion.constraints.grammar.reading import Source, read_grammar
 from constrained_diffusion.errors import InvalidConstraint
 from constrained_diffusion.limits import Limits
 
 _EXTENSION: Final = ".lark"
+_LEAST_SECONDS: Final = 0.2
+"""A grammar that is read faster than this is not kept on disk."""
 _MOST_SCANNER_STATES: Final = 6000
 """Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
 _LARGEST_WINDOW: Final = 12
@@ -51,7 +55,18 @@ class LarkGrammar(RecursiveConstraint):
 
 @lru_cache(maxsize=64)
 def _read_grammar(source: Source, start: str) -> Grammar:
-    return read_grammar(source, start, Limits())
+    """The tables of a grammar, from the cache on disk where nothing but its own text decides what it means."""
+    fingerprint = source.fingerprint(start)
+    if fingerprint is None:
+        return read_grammar(source, start, Limits())
+    return kept_on_disk(
+        "grammar-1",
+        fingerprint,
+        partial(read_grammar, source, start, Limits()),
+        save_grammar,
+        load_grammar,
+        least_seconds=_LEAST_SECONDS,
+    )
 
 
 @lru_cache(maxsize=1)

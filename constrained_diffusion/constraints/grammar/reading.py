@@ -1,5 +1,6 @@
 """From the text of a Lark grammar to the tables of its parser and scanners, with Lark's own analysis."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Final, NoReturn, final
 
 import numpy as np
 from lark import Lark
+from lark import __version__ as lark_version
 from lark.common import LexerConf
 from lark.exceptions import LarkError
 from lark.grammar import Rule
@@ -24,6 +26,9 @@ from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstrain
 from constrained_diffusion.limits import Limits
 
 _END: Final = "$END"
+_READER: Final = "1"
+"""Changes with what is read out of the same text."""
+_IMPORT_OF_A_FILE: Final = re.compile(r"^\s*%import(?!\s+common\b)", re.MULTILINE)
 
 
 @final
@@ -33,6 +38,13 @@ class Source:
 
     text: str
     path: Path | None = None
+
+    def fingerprint(self, start: str) -> str | None:
+        """A digest of all that decides what the grammar means; None if it imports other files."""
+        if _IMPORT_OF_A_FILE.search(self.text):
+            return None
+        whole = "\0".join((_READER, lark_version, start, self.text))
+        return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def lark(self, start: str) -> Lark:
         """Lark's own parser of this grammar.
@@ -129,6 +141,7 @@ def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
         scan_start=scan_start,
         items=tuple(_kernel_items(state, origins, shortest) for state in states),
         shortest=shortest.get(start, FAR),
+        fingerprint=source.fingerprint(start),
     )
 
 

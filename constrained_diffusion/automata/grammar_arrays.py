@@ -1,0 +1,166 @@
+"""Grammars, and their automata with relaxations, as named arrays for saving; and back, checked."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
+from constrained_diffusion.automata.relaxation import Relaxation
+from constrained_diffusion.automata.storage import read_arrays, write_arrays
+from constrained_diffusion.automata.threads_nfa import UNMATCHED
+from constrained_diffusion.errors import ModelError
+from constrained_diffusion.limits import Limits
+
+_FORMAT: Final = "constrained-diffusion grammar 1"
+_DFA_ARRAYS: Final = ("table", "byte_class", "accepting")
+_TABLES: Final = (
+    *("action", "goto", "rule_length", "rule_origin", "ignored"),
+    *("scan", "byte_class", "match", "scan_start"),
+)
+_NUMBERS: Final = ("start", "end_state", "shortest")
+
+
+def save_grammar(grammar: Grammar, path: Path) -> None:
+    """Writes a grammar to a file.
+
+    Raises:
+        ModelError: the folder is missing or cannot be written to.
+    """
+    write_arrays(path, {"format": np.array(_FORMAT), **grammar_arrays(grammar)})
+
+
+def load_grammar(path: Path) -> Grammar:
+    """Reads what ``save_grammar`` wrote.
+
+    Raises:
+        ModelError: the file is damaged or of another version.
+    """
+    return grammar_of(read_arrays(path, _FORMAT))
+
+
+def dfa_arrays(dfa: ByteDFA, prefix: str = "") -> dict[str, Any]:
+    """The arrays of a finite automaton by name."""
+    return {prefix + name: getattr(dfa, name) for name in _DFA_ARRAYS}
+
+
+def dfa_of(arrays: Mapping[str, Any], prefix: str = "") -> ByteDFA:
+    """The finite automaton in ``dfa_arrays``.
+
+    Raises:
+        ModelError: the arrays do not fit together.
+        KeyError: one is missing.
+    """
+    dfa = ByteDFA(*(arrays[prefix + name] for name in _DFA_ARRAYS))
+    check_fit(dfa.table.ndim == 2 and dfa.byte_class.shape == (256,) and dfa.accepting.shape == (len(dfa.table),))
+    _check_range(dfa.table, DEAD, len(dfa.table))
+    _check_range(dfa.byte_class, 0, dfa.table.shape[1])
+    return dfa
+
+
+def grammar_arrays(grammar: Grammar) -> dict[str, Any]:
+    """The arrays of a grammar by name."""
+    items = [item for part in grammar.items for item in part]
+    return {
+        "grammar_terminals": np.array(grammar.terminals, np.str_),
+        **{f"grammar_{name}": getattr(grammar, name) for name in _TABLES},
+        **{f"grammar_{name}": np.array(getattr(grammar, name)) for name in _NUMBERS},
+        "grammar_items": np.array(items, np.int64).reshape(-1, 3),
+        "grammar_item_counts": np.array([len(part) for part in grammar.items], np.int64),
+        "grammar_fingerprint": np.array(grammar.fingerprint or ""),
+    }
+
+
+def grammar_of(arrays: Mapping[str, Any]) -> Grammar:
+    """The grammar in ``grammar_arrays``.
+
+    Raises:
+        ModelError: the arrays do not fit together.
+        KeyError: one is missing.
+    """
+    tables: dict[str, Any] = {name: arrays[f"grammar_{name}"] for name in _TABLES}
+    numbers: dict[str, Any] = {name: int(arrays[f"grammar_{name}"]) for name in _NUMBERS}
+    counts = arrays["grammar_item_counts"]
+    items = [(int(origin), int(dot), int(rest)) for origin, dot, rest in arrays["grammar_items"]]
+    check_fit(bool(np.all(counts >= 0)) and int(counts.sum()) == len(items))
+    begins = np.concatenate([[0], np.cumsum(counts)]).tolist()
+    grammar = Grammar(
+        terminals=tuple(str(name) for name in arrays["grammar_terminals"]),
+        items=tuple(tuple(items[begin:end]) for begin, end in pairwise(begins)),
+        fingerprint=str(arrays["grammar_fingerprint"]) or None,
+        **tables,
+        **numbers,
+    )
+    _check_grammar(grammar, np.array(items, np.int64).reshape(-1, 3))
+    return grammar
+
+
+def _check_grammar(grammar: Grammar, items: NDArray[np.int64]) -> None:
+    """Whether all shapes and indices are such that no compiled kernel reads outside an array."""
+    states, terminals, rules = grammar.num_states, len(grammar.terminals), len(grammar.rule_length)
+    scan_states, nonterminals = len(grammar.scan), grammar.goto.shape[-1]
+    check_fit(states > 0 and scan_states > 0 and len(grammar.items) == states)
+    check_fit(grammar.action.shape == (states, terminals + 1) and grammar.goto.shape == (states, nonterminals))
+    check_fit(grammar.rule_origin.shape == (rules,) and grammar.ignored.shape == (terminals,))
+    check_fit(grammar.scan.ndim == 2 and grammar.byte_class.shape == (256,))
+    check_fit(grammar.match.shape == (scan_states,) and grammar.scan_start.shape == (states,))
+    _check_range(grammar.action, -1 - rules, states)
+    _check_range(grammar.goto, -1, states)
+    _check_range(grammar.rule_length, 0, 2**16)
+    _check_range(grammar.rule_origin, 0, nonterminals)
+    _check_range(grammar.scan, DEAD, scan_states)
+    _check_range(grammar.byte_class, 0, grammar.scan.shape[1])
+    _check_range(grammar.match, UNMATCHED, terminals)
+    _check_range(grammar.scan_start, 0, scan_states)
+    _check_range(np.array([grammar.start, grammar.end_state]), 0, states)
+    _check_range(items[:, 0], -1, nonterminals)
+    _check_range(items[:, 1:], 0, 2**31)
+
+
+def automaton_arrays(automaton: PushdownAutomaton, relaxation: Relaxation) -> dict[str, Any]:
+    """The arrays of a grammar's automaton and of what its relaxation knows beside the finite automaton."""
+    return {
+        **grammar_arrays(automaton.grammar),
+        **dfa_arrays(automaton.side, "side_"),
+        "windows": np.array([automaton.windows.size, automaton.windows.is_forgetful]),
+        "max_configurations": np.array(automaton.limits.max_configurations),
+        "place": relaxation.place,
+        "entry": relaxation.entry,
+    }
+
+
+def automaton_of(arrays: Mapping[str, Any], dfa: ByteDFA) -> tuple[PushdownAutomaton, Relaxation]:
+    """The automaton and the relaxation in ``automaton_arrays``, given the finite automaton of the latter.
+
+    Raises:
+        ModelError: the arrays do not fit together.
+        KeyError: one is missing.
+    """
+    grammar, side = grammar_of(arrays), dfa_of(arrays, "side_")
+    size, is_forgetful = arrays["windows"].tolist()
+    check_fit(0 < size < 2**10 and is_forgetful in (0, 1))
+    windows = Windows.of(grammar, size, is_forgetful=bool(is_forgetful))
+    relaxation = Relaxation(dfa, arrays["place"], arrays["entry"])
+    check_fit(relaxation.place.shape == (len(windows.known), len(grammar.scan)))
+    check_fit(relaxation.entry.ndim == 2 and relaxation.entry.shape[1] == side.num_states)
+    _check_range(relaxation.place, DEAD, len(relaxation.entry))
+    _check_range(relaxation.entry, DEAD, dfa.num_states)
+    limits = Limits(max_configurations=int(arrays["max_configurations"]))
+    return PushdownAutomaton(grammar, windows, side, limits), relaxation
+
+
+def check_fit(is_fit: bool) -> None:
+    """
+    Raises:
+        ModelError: arrays that were read do not fit together.
+    """
+    if not is_fit:
+        raise ModelError("its arrays do not fit together; compile and save it again")
+
+
+def _check_range(values: NDArray[Any], least: int, below: int) -> None:
+    check_fit(not values.size or bool(values.min() >= least and values.max() < below))
