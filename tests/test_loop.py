@@ -211,7 +211,7 @@ def test_forced_positions_do_not_stop_the_loop_early():
     assert result.trace[0].mean_entropy == pytest.approx(math.log(2), abs=1e-6)
 
 
-@pytest.mark.parametrize("rare, passes", [(0.0005, 2), (0.0008, 6), (0.004, 6)])
+@pytest.mark.parametrize(("rare", "passes"), [(0.0005, 2), (0.0008, 6), (0.004, 6)])
 def test_doubt_all_over_the_canvas_keeps_the_loop_going(rare, passes):
     """A canvas without a forced position is held to DiffusionGemma's own bound, 0.005 nats on average."""
     vocabulary = cd.Vocabulary([b"a", b"b", None], end_ids=2)
