@@ -209,8 +209,11 @@ class PushdownAutomaton(ByteAutomaton):
     def closing_text(self, state: int, most: int) -> bytes | None:
         """A short text that completes the text from a state, if one is found among so many states."""
         arguments = state, self.grammar.shortest, self._representatives, most
-        found = self.call(kernels.closing_text, *arguments)
-        return None if found is None else found.tobytes()
+        for is_narrow in (True, False):
+            found = self.call(kernels.closing_text, *arguments, is_narrow)
+            if found is not None:
+                return bytes(found.tobytes())
+        return None
 
     @cached_property
     def _representatives(self) -> NDArray[np.uint8]:

@@ -378,13 +378,40 @@ def closing(tables, store, config, whole):
 
 
 @njit(cache=True, nogil=True)
-def closing_text(tables, store, config, whole, representatives, most):
+def _mark_shortest(tables, store, config, whole, marked):
+    """Marks the byte classes that lead on towards the terminal which closes soonest, for all fallbacks likewise."""
+    marked[:] = False
+    while config >= 0:
+        scanner = store.scanner[config]
+        nearest, best = -1, np.int64(FAR)
+        for terminal in range(len(tables.ignored)):
+            distance = tables.match_distance[scanner, terminal]
+            if 0 < distance < best and not tables.ignored[terminal]:
+                fed = feed(tables, store, store.stack[config], terminal)
+                if fed >= 0:
+                    rest = distance + closing_of_stack(tables, store, fed, whole)
+                    if rest < best:
+                        nearest, best = terminal, rest
+        if nearest >= 0:
+            for k in range(tables.scan.shape[1]):
+                target = tables.scan[scanner, k]
+                if target >= 0:
+                    is_match = tables.match[target] == nearest
+                    ahead = 1 if is_match else tables.match_distance[target, nearest] + 1
+                    marked[k] = marked[k] or ahead == tables.match_distance[scanner, nearest]
+        config = store.fallback[config]
+
+
+@njit(cache=True, nogil=True)
+def closing_text(tables, store, config, whole, representatives, most, is_narrow):
     """A short text that completes a configuration, uint8 [n], found best first over single bytes; None if none is.
 
     Args:
         representatives: uint8, a byte of each class that grammar and side automaton treat alike.
         most: configurations that are looked at before it is given up.
+        is_narrow: only bytes on the shortest way to the terminal that closes soonest are tried.
     """
+    marked = np.ones(tables.scan.shape[1], np.bool_)
     configs = [np.int64(config)]
     parents = [np.int64(-1)]
     read = [np.uint8(0)]
@@ -403,7 +430,11 @@ def closing_text(tables, store, config, whole, representatives, most):
                 text[depths[place] - 1] = read[place]
                 place = parents[place]
             return text
+        if is_narrow:
+            _mark_shortest(tables, store, current, whole, marked)
         for byte in representatives:
+            if not marked[tables.byte_class[byte]]:
+                continue
             target = np.int64(step(tables, store, current, byte))
             if target < 0 or target in seen:
                 continue

@@ -276,7 +276,9 @@ class _Spellings:
 
     @cached_property
     def _tokens(self) -> dict[bytes, int]:
-        return {spelling: token for token, spelling in enumerate(self._vocabulary.tokens) if spelling}
+        ends = set(self._vocabulary.end_ids)
+        spelled = enumerate(self._vocabulary.tokens)
+        return {spelling: token for token, spelling in spelled if spelling and token not in ends}
 
     @cached_property
     def _longest(self) -> int:

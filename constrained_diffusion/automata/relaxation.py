@@ -9,7 +9,8 @@ window and a scanner state is an *entry* of the automaton, not only its start. T
 through subset construction, intersection and minimisation, which know one, an entry is spelled in
 front of the text with bytes that no UTF-8 text holds; these are cut off in the end.
 
-Where even a window of one symbol makes too large an automaton, the stack is forgotten behind every terminal.
+Where even a window of one symbol makes too large an automaton, the stack is forgotten behind every terminal; where
+that does, nothing of the grammar is known at all, and all is left to the search.
 
 Whether a terminal under way is finished is guessed, and the guess checked against the next byte only.
 """
@@ -88,22 +89,26 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
 def largest_relaxation(automaton: PushdownAutomaton, limits: Limits) -> tuple[PushdownAutomaton, Relaxation]:
     """The relaxation by the largest windows that keep it small, and the automaton with these windows.
 
-    Raises:
-        LimitExceeded: it would grow beyond ``limits`` even if the stack is forgotten.
+    Where every one is too large, the relaxation is the side automaton alone.
     """
     bounded = replace(limits, max_states=min(limits.max_states, _MOST_STATES_BETWEEN))
     while True:
         coarser = automaton.windows.coarser(automaton.grammar)
-        if coarser is None:
-            return automaton, relax(automaton.grammar, automaton.windows, automaton.side, limits)
         try:
             relaxation = relax(automaton.grammar, automaton.windows, automaton.side, bounded)
         except LimitExceeded:
-            automaton = automaton.with_windows(coarser)
-            continue
-        if relaxation.dfa.num_states <= _MOST_STATES:
+            relaxation = None
+        if relaxation is not None and (relaxation.dfa.num_states <= _MOST_STATES or coarser is None):
             return automaton, relaxation
+        if coarser is None:
+            return automaton, _side_alone(automaton)
         automaton = automaton.with_windows(coarser)
+
+
+def _side_alone(automaton: PushdownAutomaton) -> Relaxation:
+    """The relaxation that knows nothing of the grammar."""
+    place = np.zeros((len(automaton.windows.known), len(automaton.grammar.scan)), np.int32)
+    return Relaxation(automaton.side, place, np.arange(automaton.side.num_states, dtype=np.int32)[None])
 
 
 def _width(count: int) -> int:
