@@ -3,7 +3,8 @@
 import heapq
 import itertools
 import threading
-from typing import Final, NamedTuple, final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import END_CLASS
-from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted
+from constrained_diffusion.automata.lexicon import lexicon_of
+from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, token_classes
+from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.relaxation import Relaxation
 from constrained_diffusion.automata.vocabulary import Vocabulary
@@ -52,12 +55,17 @@ def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary
     Tokens that the relaxation cannot tell apart may still open or close different numbers of brackets.
     """
     tokens = np.flatnonzero(lifted.class_of_token > END_CLASS)
-    effects = _effects(automaton, [vocabulary.tokens[token] or b"" for token in tokens.tolist()])
-    keys = np.stack([lifted.class_of_token[tokens].astype(np.uint64), effects[:, 0], effects[:, 1]], axis=1)
-    unique, number = np.unique(keys, axis=0, return_inverse=True)
+    texts = [vocabulary.tokens[token] or b"" for token in tokens.tolist()]
+    network = automaton.grammar.network
+    if network is None:
+        effects = _effects(automaton, texts)
+    else:
+        alone, _ = token_classes(network.without_stack, vocabulary, lexicon_of(vocabulary))
+        effects = np.column_stack([_network_effects(network, texts), alone[tokens].astype(np.uint64)])
+    first, number = _ranked([lifted.class_of_token[tokens], *effects.T])
     class_of_token = lifted.class_of_token.copy()
-    class_of_token[tokens] = number.reshape(-1) + END_CLASS + 1
-    parent = np.concatenate([[0, END_CLASS], unique[:, 0].astype(np.int64)])
+    class_of_token[tokens] = number + END_CLASS + 1
+    parent = np.concatenate([[0, END_CLASS], lifted.class_of_token[tokens[first]]])
     begin = np.searchsorted(parent, np.arange(lifted.num_classes + 1))
     counts = np.diff(begin)[lifted.label_class]
     first = begin[lifted.label_class]
@@ -75,6 +83,16 @@ def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary
     )
 
 
+def _ranked(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that differ, each by its first place, in the order of the first column; and the number of each row."""
+    number = np.zeros(len(columns[0]), np.int64)
+    first = number
+    for column in columns:
+        values, inverse = np.unique(column, return_inverse=True)
+        _, first, number = np.unique(number * len(values) + inverse, return_index=True, return_inverse=True)
+    return first, number
+
+
 def _effects(automaton: PushdownAutomaton, texts: list[bytes]) -> NDArray[np.uint64]:
     """What each text does to the lexers, as two random numbers, uint64 [n, 2]."""
     grammar, tables = automaton.grammar, automaton.tables
@@ -83,17 +101,48 @@ def _effects(automaton: PushdownAutomaton, texts: list[bytes]) -> NDArray[np.uin
         shifted = grammar.action[:, terminal]
         states = np.arange(grammar.num_states) if grammar.ignored[terminal] else shifted[shifted >= 0]
         follows[terminal, grammar.scanner_of_state[states]] = True
-    # Bytes that the scanners treat alike make texts that do the same.
-    to_class = bytes(tables.byte_class)
-    numbers: dict[bytes, int] = {}
-    place = [numbers.setdefault(text.translate(to_class), len(numbers)) for text in texts]
-    begins, buffer = _joined(list(numbers))
+    place, begins, buffer = _by_classes(texts, tables.byte_class)
     block = _equivalent(tables.scan, tables.match)
     _, first = np.unique(block, return_index=True)
     scan = np.where(tables.scan[first] >= 0, block[tables.scan[first]], DEAD).astype(np.int32)
     starts = block[grammar.scanner_begin[:-1]].astype(np.int32)
     found = kernels.effects(scan, tables.match[first], tables.is_closed[first], starts, follows, begins, buffer)
     return np.asarray(found, np.uint64)[place]
+
+
+def _by_classes(
+    texts: list[bytes], byte_class: NDArray[np.uint8]
+) -> tuple[list[int], NDArray[np.int64], NDArray[np.uint8]]:
+    """The texts spelled in byte classes: the number of each, and the different ones, joined."""
+    to_class = bytes(byte_class)
+    numbers: dict[bytes, int] = {}
+    place = [numbers.setdefault(text.translate(to_class), len(numbers)) for text in texts]
+    return place, *_joined(list(numbers))
+
+
+def _network_effects(network: Network, texts: list[bytes]) -> NDArray[np.uint64]:
+    """What each text does to the stack of a network, as two random numbers, uint64 [n, 2]."""
+    callers = np.argsort(network.callee, kind="stable").astype(np.int32)
+    counts = np.bincount(network.callee, minlength=len(network.begin) - 1)
+    ends_again = np.unique(network.back[network.back != DEAD])
+    ends_again = ends_again[network.tag[ends_again] != DEAD]
+    moves = kernels.Moves(
+        scan=network.table,
+        call=network.call,
+        tag=network.tag,
+        back=network.back,
+        start=network.begin[network.callee].astype(np.int32),
+        owner=np.repeat(np.arange(len(counts)), np.diff(network.begin)).astype(np.int32),
+        caller_begin=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        callers=callers,
+        states=np.arange(network.num_states, dtype=np.int32),
+        changing=np.flatnonzero(network.is_changing).astype(np.int32),
+        may_change=network.may_change,
+        may_end=np.any(network.taken_behind_calls, axis=(0, 1)),
+        may_end_again=np.any((network.table[ends_again] == DEAD) & (network.call[ends_again] == DEAD), axis=0),
+    )
+    place, begins, buffer = _by_classes(texts, network.byte_class)
+    return np.asarray(kernels.network_effects(moves, begins, buffer), np.uint64)[place]
 
 
 def _equivalent(scan: NDArray[np.int32], match: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -128,7 +177,11 @@ class ExactStates:
         self.tail_relaxed = relaxation.dfa.num_states
         self._guide = _guide(automaton, relaxation, lifted, vocabulary)
         self._shortest = automaton.grammar.shortest
-        self._relaxed: dict[int, int] = {TAIL: self.tail_relaxed}
+        begun = self.dfa.run(automaton.beginning)
+        at_start = (
+            DEAD if automaton.start == DEAD else automaton.call(kernels.relaxed, self._guide, automaton.start, begun)
+        )
+        self._relaxed: dict[int, int] = {TAIL: self.tail_relaxed, automaton.start: int(at_start)}
         self._no_weight = np.zeros(lifted.num_classes)
         self._nearness = -np.minimum(lifted.distance, kernels.FAR).astype(np.float64)
         self._completion: dict[int, int] = {TAIL: 0}

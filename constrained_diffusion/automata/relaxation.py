@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
-from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
+from constrained_diffusion.automata.network import Network
+from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows, any_bytes
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
@@ -70,7 +71,7 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
     entries = builder.build()
     digits, side_digits = _width(len(entries)), _width(side.num_states)
     whole = _with_entries(builder.nfa, entries, builder.accept, side_digits, limits)
-    if side.num_states > 1:
+    if not (side.num_states == 1 and side.same_language(any_bytes())):
         whole = ex.combine(whole, _side_with_entries(side, digits, limits), is_difference=False, limits=limits)
     reached = np.array(
         [
@@ -198,7 +199,8 @@ class _Builder:
             for state in range(grammar.num_states)
         ]
         self.feed = lru_cache(maxsize=None)(self._feed)
-        self.scanner_edges = [_scanner_edges(scanner.table) for scanner in grammar.scanners]
+        if grammar.network is None:
+            self.scanner_edges = [_scanner_edges(scanner.table) for scanner in grammar.scanners]
 
     def build(self) -> list[int]:
         """Adds everything; gives the node of each entry, window by window."""
@@ -207,7 +209,10 @@ class _Builder:
             first = self.block(known)
             entries += range(first, first + self.scanner_size(known))
         for known in self.queue:
-            self._add_block(known)
+            if self.grammar.network is None:
+                self._add_block(known)
+            else:
+                self._add_automaton(known, self.grammar.network)
         return entries
 
     def scanner_size(self, known: Known) -> int:
@@ -236,6 +241,25 @@ class _Builder:
         for state in np.flatnonzero(scanner.match >= 0).tolist():
             stacks = self.feed(known, int(scanner.match[state]))
             self._add_match(first + state, scanner.table[state], scanner.match, stacks)
+
+    def _add_automaton(self, known: Known, network: Network) -> None:
+        """What a network can do in the automaton that a known stack has called."""
+        offset = self.offset[known]
+        begin, end = network.begin[network.callee[known[0][0]]], network.begin[network.callee[known[0][0]] + 1]
+        table = np.where(network.table[begin:end] != DEAD, network.table[begin:end] - begin, DEAD).astype(np.int32)
+        self.nfa.add_transitions(ByteDFA(table, network.byte_class, network.tag[begin:end] != DEAD), offset)
+        for state, places in network.calls_in(begin, end):
+            for place in places:
+                self.nfa.add_empty(offset + state, self.block(self._pushed(known, place)))
+        is_bottom = network.home[known[0][0]] == DEAD
+        stacks = [] if is_bottom else self._popped(known, 1)
+        for state in np.flatnonzero(network.tag[begin:end] != DEAD).tolist():
+            if is_bottom:
+                self.nfa.add_empty(offset + state, self.accept)
+            target = int(network.back[known[0][0], network.tag[begin + state]])
+            for rest in stacks if target != DEAD else []:
+                local = target - int(network.begin[network.home[known[0][0]]])
+                self.nfa.add_empty(offset + state, self.block(rest) + local)
 
     def _add_match(
         self, node: int, row: NDArray[np.int32], match: NDArray[np.int32], stacks: tuple[Known, ...]

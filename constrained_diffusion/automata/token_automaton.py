@@ -1,9 +1,9 @@
 """A byte automaton lifted onto a vocabulary: compiled once, shared by every pass and thread.
 
 There is one kind of token automaton. Inference runs on a finite automaton; for a regular constraint
-that is the acceptor itself. For a grammar it is a relaxation of the acceptor, which accepts more, and
-``exact`` holds the acceptor's own states on tokens: the finite messages guide a search over these (see
-``inference.search``).
+that is the acceptor itself. For a grammar, or a JSON Schema that refers to itself, it is a relaxation of
+the acceptor, which accepts more, and ``exact`` holds the acceptor's own states on tokens: the finite
+messages guide a search over these (see ``inference.search``).
 
 Alternatives that were weighed: unrolling the stack to a fixed depth is exact, but the number of stacks
 doubles per level of JSON; an inside algorithm over spans is exact too, but cubic in the canvas and
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.classes import DEAD_CLASS
 from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
@@ -75,8 +75,7 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
 
 
 def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits: Limits) -> Lifted:
-    if dfa.is_empty:
-        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
+    _check_possible(constraint, dfa)
     lifted = lift(dfa, vocabulary, lexicon_of(vocabulary), limits)
     if lifted.distance[dfa.start] >= UNREACHABLE:
         raise InfeasibleError(
@@ -84,6 +83,11 @@ def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits
             f"shortest is {shown(dfa.shortest_text())[:60]!r}{_known_specials(dfa.shortest_text(), vocabulary)}"
         )
     return lifted
+
+
+def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
+    if automaton.is_empty:
+        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
 
 
 def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:
@@ -96,11 +100,12 @@ def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:
 def _compiled_grammar(
     constraint: Constraint, automaton: PushdownAutomaton, vocabulary: Vocabulary, limits: Limits
 ) -> TokenAutomaton:
+    _check_possible(constraint, automaton)
     automaton, relaxation = largest_relaxation(automaton, limits)
     lifted = _lifted(constraint, relaxation.dfa, vocabulary, limits)
     lifted = refined(lifted, automaton, vocabulary)
     exact = ExactStates(automaton, relaxation, lifted, vocabulary)
-    if automaton.start == DEAD or exact.completion(automaton.start) >= UNREACHABLE:
+    if exact.completion(automaton.start) >= UNREACHABLE:
         raise InfeasibleError(
             f"no text of {constraint!r} was found that the vocabulary of {len(vocabulary)} tokens can spell"
         )
@@ -167,7 +172,7 @@ class TokenAutomaton:
     @property
     def min_tokens(self) -> int:
         """Tokens of the shortest text, its end token included; for a grammar no text has fewer."""
-        return int(self.lifted.distance[self.dfa.start])
+        return int(self.lifted.distance[self.relaxed(self.start)])
 
     def relaxed(self, state: int) -> int:
         """The state of the finite automaton that stands for a state: for a regular constraint itself."""
@@ -274,7 +279,8 @@ class TokenAutomaton:
         """
         if self.exact is not None:
             raise UnsupportedConstraint(
-                "the automaton of a grammar cannot be saved; save the grammar and compile it again", construct="grammar"
+                "the automaton of a grammar or a recursive schema cannot be saved; save that and compile it again",
+                construct="grammar",
             )
         own = {name: getattr(self.dfa, name) for name in _DFA_ARRAYS}
         header = {"format": np.array(_FORMAT), "vocabulary": np.array(self.vocabulary.fingerprint)}

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any, final
 
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.acceptors import acceptor
+from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.checking import whole_number
 from constrained_diffusion.constraints.explaining import explanation
@@ -142,15 +143,24 @@ class Constraint(ABC):
 
 
 class RegularConstraint(Constraint):
-    """A constraint whose language is regular: it compiles to a minimal finite automaton."""
+    """A constraint given by a regular expression over bytes: it compiles to a minimal finite automaton.
+
+    One whose expression calls definitions, as that of a JSON Schema that refers to itself does, compiles to a pushdown
+    automaton; it combines like the others, but for ``~``, and ``&`` with another such one.
+    """
 
     @property
     @abstractmethod
     def expression(self) -> ex.Expression:
-        """The language as a regular expression over bytes."""
+        """The language as a regular expression over bytes, and over definitions that it calls."""
 
-    def automaton(self, limits: Limits = Limits()) -> ByteDFA:
-        return ex.compile_expression(self.expression, limits)
+    @cached_property
+    def is_recursive(self) -> bool:
+        """Whether its texts may nest to any depth."""
+        return ex.may_call(self.expression)
+
+    def automaton(self, limits: Limits = Limits()) -> ByteAutomaton:
+        return acceptor(self.expression, limits)
 
 
 class RecursiveConstraint(Constraint):
@@ -230,7 +240,8 @@ def excluding(constraint: Constraint, contents: Sequence[bytes]) -> Constraint:
     """The constraint without some texts, special tokens marked in them."""
 
     def build(expression: ex.Expression) -> ex.Expression:
-        return ex.Difference(expression, ex.literals(contents))
+        others = ex.Difference(ex.Repetition(ex.Bytes(ex.range_mask(0, 255))), ex.literals(contents))
+        return ex.Intersection((expression, others))
 
     return Combined(build, f"{constraint!r} without {len(contents)} texts", [coerced(constraint)], _all_of)
 
@@ -295,6 +306,43 @@ def _combined_with_recursive(
     )
 
 
+def _check_combination(symbol: str, parts: list[RegularConstraint]) -> None:
+    """
+    Raises:
+        UnsupportedConstraint: parts that nest to any depth are combined in a way that only regular ones can be.
+    """
+    recursive = [part for part in parts if part.is_recursive]
+    if symbol == "~" and recursive:
+        raise UnsupportedConstraint(
+            f"~{recursive[0]!r}: the complement of a language that nests to any depth cannot be enforced; bound its "
+            f"depth (any_depth=2)",
+            construct="complement of a recursive constraint",
+        )
+    if symbol != "&":
+        for part in recursive:
+            check_nestable(part, symbol)
+    elif len(recursive) > 1:
+        raise UnsupportedConstraint(
+            f"{recursive[0]!r} & {recursive[1]!r}: both nest to any depth, and two such languages cannot hold for one "
+            f"text; bound the depth of one (any_depth=2)",
+            construct="intersection of recursive constraints",
+        )
+
+
+def check_nestable(part: RegularConstraint, place: str) -> None:
+    """
+    Raises:
+        UnsupportedConstraint: the constraint nests to any depth and is intersected with another one, so that it can
+            only be the whole constraint.
+    """
+    if part.is_recursive and isinstance(part.expression, ex.Intersection | ex.Continuation):
+        raise UnsupportedConstraint(
+            f"{part!r} nests to any depth and is intersected with a regular constraint, so it cannot be a part of "
+            f"another one (met in {place}); intersect the whole instead, or bound its depth (any_depth=2)",
+            construct="intersection of a recursive part",
+        )
+
+
 def _combined(
     symbol: str, build: Callable[..., ex.Expression], *operands: "Constraint | str", place: Places = _nowhere
 ) -> Constraint:
@@ -302,6 +350,7 @@ def _combined(
     if recursive:
         return _combined_with_recursive(symbol, recursive, operands)
     parts = [coerced(operand) for operand in operands]
+    _check_combination(symbol, parts)
     names = [repr(part) for part in parts]
     description = f"({f' {symbol} '.join(names)})" if len(names) > 1 else f"{names[0]}.{symbol}"
     if symbol == "~":
