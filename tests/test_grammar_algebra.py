@@ -108,3 +108,12 @@ def test_a_narrowed_grammar_is_completed_as_both_want_it(pattern):
     result = generator.generate("", constraint, seed=0, max_new_tokens=40, max_passes=2)
     assert cd.grammar("arithmetic").matches(result.text)
     assert cd.regex(pattern).matches(result.text)
+
+
+def test_a_regular_constraint_of_one_state_holds_on_tokens():
+    vocabulary = cd.Vocabulary([b"x", b"y", b"(", b")", None], end_ids=[4])
+    grammar = cd.grammar('start: "(" start ")" | "x" | "y"')
+    automaton = cd.compile(grammar & cd.regex("[^x]*"), vocabulary)
+    logits = torch.zeros(5, len(vocabulary))
+    logits[:, 0] = 20
+    assert automaton.text(automaton.posterior(logits).map()) in ("y", "(y)")

@@ -15,10 +15,9 @@ from test_posterior import logits_kinds, make_logits, text_key
 
 import constrained_diffusion as cd
 from constrained_diffusion.automata import token_automaton
-from constrained_diffusion.automata.pushdown import PushdownAutomaton, Windows
+from constrained_diffusion.automata.pushdown import PushdownAutomaton, Windows, any_bytes
 from constrained_diffusion.constraints.base import Constraint
 from constrained_diffusion.constraints.grammar import constraint
-from constrained_diffusion.constraints.grammar.constraint import any_bytes
 
 TOYS = {
     "as many": 'start: "a" start "b" | ',

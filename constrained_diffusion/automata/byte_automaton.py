@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 DEAD: Final = -1
 """The state from which nothing is accepted."""
+NUM_BYTES: Final = 256
 
 
 class ByteAutomaton(ABC):
@@ -30,6 +31,11 @@ class ByteAutomaton(ABC):
     @abstractmethod
     def accepts(self, state: int) -> bool:
         """Whether a text may end in this state."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no text at all is accepted."""
+        return self.start == DEAD
 
     def run(self, text: bytes, state: int | None = None) -> int:
         """The state after ``text``, read from ``state`` (by default the start), or ``DEAD``."""
@@ -79,11 +85,12 @@ class ByteDFA(ByteAutomaton):
 
     Attributes:
         table: int32 [N, K], the next state for each state and byte class, or ``DEAD``.
-        byte_class: uint8 [256], the class of each byte.
+        byte_class: uint8 [256], the class of each byte; while a constraint is put together also of calls, which are
+            letters behind the bytes (see ``expressions``).
         accepting: bool [N].
     """
 
-    def __init__(self, table: NDArray[np.int32], byte_class: NDArray[np.uint8], accepting: NDArray[np.bool_]) -> None:
+    def __init__(self, table: NDArray[np.int32], byte_class: NDArray[Any], accepting: NDArray[np.bool_]) -> None:
         self.table = table
         self.byte_class = byte_class
         self.accepting = accepting
@@ -91,6 +98,11 @@ class ByteDFA(ByteAutomaton):
     @property
     def num_states(self) -> int:
         return len(self.table)
+
+    @cached_property
+    def has_calls(self) -> bool:
+        """Whether a call stands in some text."""
+        return bool(np.any(self.table[:, self.byte_class[NUM_BYTES:]] != DEAD))
 
     @cached_property
     def class_masks(self) -> list[int]:
@@ -113,11 +125,6 @@ class ByteDFA(ByteAutomaton):
 
     def accepts(self, state: int) -> bool:
         return bool(self.accepting[state])
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no text at all is accepted."""
-        return self.num_states == 0
 
     def same_language(self, other: "ByteDFA") -> bool:
         """Whether both accept the same texts."""

@@ -3,26 +3,34 @@
 An expression is an immutable tree. Concatenation, union and repetition become one
 nondeterministic automaton that is determinised and minimised once; intersections and
 complements are products of automata, never approximations.
+
+A ``Call`` stands for a text of a language that has a name, its ``Definition``, which may call itself. To an automaton a
+call is one letter more than the 256 bytes; ``network`` puts the automata of all definitions together.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from constrained_diffusion.automata import kernels
-from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
 from constrained_diffusion.automata.utf8 import ALL_CODE_POINTS, CodePoints, byte_ranges
-from constrained_diffusion.errors import LimitExceeded
+from constrained_diffusion.errors import LimitExceeded, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 
 
 class Expression(ABC):
-    """A description of a regular language of byte strings."""
+    """A description of a language of byte strings: regular, but for calls."""
+
+    @property
+    def inner(self) -> "tuple[Expression, ...]":
+        """The expressions that it is made of, as far as these may call something."""
+        return ()
 
     @abstractmethod
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
@@ -46,6 +54,10 @@ class Bytes(Expression):
 class Concatenation(Expression):
     parts: tuple[Expression, ...]
 
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return self.parts
+
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
         if not self.parts:
             nfa.add_empty(enter, leave)
@@ -62,6 +74,10 @@ class Concatenation(Expression):
 class Union(Expression):
     parts: tuple[Expression, ...]
 
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return self.parts
+
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
         for part in self.parts:
             part.add_to(nfa, enter, leave)
@@ -75,6 +91,10 @@ class Repetition(Expression):
     body: Expression
     least: int = 0
     most: int | None = None
+
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return (self.body,)
 
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
         done = nfa.new_state()
@@ -98,6 +118,10 @@ class Repetition(Expression):
 class Intersection(Expression):
     parts: tuple[Expression, ...]
 
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return self.parts
+
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
         compiled = [compile_expression(part, nfa.limits, meter=nfa.meter) for part in self.parts]
         compiled.sort(key=lambda dfa: dfa.num_states)
@@ -115,6 +139,10 @@ class Difference(Expression):
     of: Expression
     without: Expression
 
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return (self.of, self.without)
+
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
         first, second = (compile_expression(part, nfa.limits, meter=nfa.meter) for part in (self.of, self.without))
         Embedded(combine(first, second, is_difference=True, limits=nfa.limits)).add_to(nfa, enter, leave)
@@ -128,8 +156,13 @@ class Continuation(Expression):
     of: Expression
     prefix: bytes
 
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return (self.of,)
+
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
         dfa = compile_expression(self.of, nfa.limits, meter=nfa.meter)
+        _check_regular(dfa)
         Embedded(_from_state(dfa, dfa.run(self.prefix))).add_to(nfa, enter, leave)
 
 
@@ -162,8 +195,37 @@ class WholeText(Expression):
 
     body: Expression
 
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return (self.body,)
+
     def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
         nfa.add_dfa(compile_expression(self.body, nfa.limits, meter=nfa.meter), enter, leave)
+
+
+@final
+class Definition:
+    """A language with a name, that its own texts may call.
+
+    Attributes:
+        name: for messages.
+        body: the language; set once it is known.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.body: Expression = NOTHING
+
+
+@final
+@dataclass(frozen=True)
+class Call(Expression):
+    """A text of a definition, to any depth."""
+
+    definition: Definition
+
+    def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
+        nfa.add(enter, 1 << (NUM_BYTES + nfa.meter.number(self.definition)), leave)
 
 
 TEXT_START: Final = Anchor(kernels.TEXT_START)
@@ -228,11 +290,20 @@ _LIST_COST: Final = 10
 
 
 class Meter:
-    """Counts the transitions that are made for one constraint, its parts included."""
+    """Counts the transitions that are made for one constraint, its parts included, and numbers what it calls.
+
+    Attributes:
+        called: the number of each definition that was called.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.entries = 0
+        self.called: dict[Definition, int] = {}
+
+    def number(self, definition: Definition) -> int:
+        """The letter of a call, counted from the first behind the bytes."""
+        return self.called.setdefault(definition, len(self.called))
 
     def count(self, transitions: int) -> None:
         """
@@ -307,15 +378,19 @@ class NFA:
             return
         offset = self.num_states
         self.num_states += dfa.num_states
+        self.add_transitions(dfa, offset)
+        self.add_empty(enter, offset)
+        for state in np.flatnonzero(dfa.accepting).tolist():
+            self.add_empty(state + offset, leave)
+
+    def add_transitions(self, dfa: ByteDFA, offset: int) -> None:
+        """Those of an automaton whose states have been numbered from ``offset`` on."""
         labels = np.array([self.label(mask) for mask in dfa.class_masks])
         states, classes = dfa.transitions
         self._check_size(len(states))
         self.sources.extend((states + offset).tolist())
         self.labels.extend(labels[classes].tolist())
         self.targets.extend((dfa.table[states, classes] + offset).tolist())
-        self.add_empty(enter, offset)
-        for state in np.flatnonzero(dfa.accepting).tolist():
-            self.add_empty(state + offset, leave)
 
     def _check_size(self, more: int = 0) -> None:
         if len(self.sources) + more > self.limits.max_nfa_transitions:
@@ -336,6 +411,7 @@ def compile_expression(
 
     Raises:
         LimitExceeded: the automaton grows beyond ``limits``.
+        UnsupportedConstraint: a part under an intersection or a complement calls something.
     """
     if isinstance(expression, Embedded):
         return expression.dfa
@@ -351,12 +427,13 @@ def compile_nfa(nfa: NFA, start: int, accept: int, *, minimized_up_to: int | Non
     table, byte_class, accepting = _determinized(nfa, start, accept)
     nfa.meter.count(table.size)
     if minimized_up_to is not None and len(table) > minimized_up_to:
-        return ByteDFA(table, byte_class.astype(np.uint8), accepting)
+        return ByteDFA(table, _numbers(_letters_used(table, byte_class)), accepting)
     return _minimized(table, byte_class, accepting)
 
 
 def combine(first: ByteDFA, second: ByteDFA, *, is_difference: bool, limits: Limits) -> ByteDFA:
     """The texts of ``first`` that are (or, for a difference, are not) in ``second``."""
+    _check_regular(first, second)
     if first.is_empty or (second.is_empty and not is_difference):
         return EMPTY_DFA
     joint = first.byte_class.astype(np.int64) * 256 + second.byte_class
@@ -373,6 +450,29 @@ def combine(first: ByteDFA, second: ByteDFA, *, is_difference: bool, limits: Lim
     )
     _check_status(status, limits)
     return _minimized(table, byte_class, accepting)
+
+
+def may_call(expression: Expression) -> bool:
+    """Whether some part calls a definition."""
+    seen: set[int] = set()
+    pending = [expression]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Call):
+            return True
+        if id(part) not in seen:
+            seen.add(id(part))
+            pending.extend(part.inner)
+    return False
+
+
+def _check_regular(*operands: ByteDFA) -> None:
+    if any(operand.has_calls for operand in operands):
+        raise UnsupportedConstraint(
+            "a part that nests to any depth stands under an intersection or a complement, where only regular parts "
+            "can; intersect the whole constraint instead, or bound the depth (any_depth=2)",
+            construct="intersection of a recursive part",
+        )
 
 
 def _from_state(dfa: ByteDFA, state: int) -> ByteDFA:
@@ -393,16 +493,17 @@ def _csr(sources: Sequence[int], n: int) -> tuple[NDArray[np.int64], NDArray[np.
     return order, np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=n))])
 
 
-def _byte_classes(masks: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The class of each byte, int [256], and which classes each mask holds, bool [masks, K]."""
-    packed = np.frombuffer(b"".join(mask.to_bytes(32, "little") for mask in masks), np.uint8)
-    holds = np.unpackbits(packed.reshape(-1, 32), axis=1, bitorder="little").astype(bool)
+def _byte_classes(masks: Sequence[int], letters: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The class of each letter, int [letters], and which classes each mask holds, bool [masks, K]."""
+    width = (letters + 7) // 8
+    packed = np.frombuffer(b"".join(mask.to_bytes(width, "little") for mask in masks), np.uint8)
+    holds = np.unpackbits(packed.reshape(-1, width), axis=1, bitorder="little", count=letters).astype(bool)
     _, first, byte_class = np.unique(np.packbits(holds, axis=0).T, axis=0, return_index=True, return_inverse=True)
     return byte_class.reshape(-1), holds[:, first]
 
 
 def _determinized(nfa: NFA, start: int, accept: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
-    byte_class, holds = _byte_classes(nfa.masks or [0])
+    byte_class, holds = _byte_classes(nfa.masks or [0], NUM_BYTES + len(nfa.meter.called))
     set_rows, set_classes = np.nonzero(holds)
     order, indptr = _csr(nfa.sources, nfa.num_states)
     empty_order, empty_indptr = _csr(nfa.empty_sources, nfa.num_states)
@@ -465,6 +566,7 @@ def _minimized(table: NDArray[np.int32], byte_class: NDArray[np.int64], acceptin
     table = table[live]
     table = np.where(table != DEAD, rank[table], DEAD)
     accepting = accepting[live]
+    byte_class = _letters_used(table, byte_class)
     states, labels = np.nonzero(table != DEAD)
     blocks = kernels.equivalent_states(
         states, labels, table[states, labels].astype(np.int64), len(table), accepting, table.shape[1]
@@ -495,7 +597,17 @@ def _canonical(
     ordered[rank] = np.where(columns != DEAD, rank[columns], DEAD)
     accepted = np.empty_like(accepting)
     accepted[rank] = accepting[swap]
-    return ByteDFA(ordered, class_rank[merged_class.reshape(-1)].astype(np.uint8), accepted)
+    return ByteDFA(ordered, _numbers(class_rank[merged_class.reshape(-1)]), accepted)
+
+
+def _letters_used(table: NDArray[np.int32], byte_class: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The classes of the bytes alone, if nothing is called."""
+    return byte_class if np.any(table[:, byte_class[NUM_BYTES:]] != DEAD) else byte_class[:NUM_BYTES]
+
+
+def _numbers(byte_class: NDArray[np.int64]) -> NDArray[Any]:
+    """The classes in bytes, if there are not more letters than these tell apart."""
+    return byte_class.astype(np.uint8 if len(byte_class) <= NUM_BYTES else np.int32)
 
 
 EMPTY_DFA: Final = ByteDFA(np.empty((0, 1), np.int32), np.zeros(256, np.uint8), np.empty(0, np.bool_))

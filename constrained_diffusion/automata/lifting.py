@@ -88,14 +88,23 @@ def lift(dfa: ByteDFA, vocabulary: Vocabulary, lexicon: Lexicon, limits: Limits)
     Raises:
         LimitExceeded: there are more than ``limits.max_edges`` pairs of a state and a class.
     """
+    class_of_token, representatives = token_classes(dfa, vocabulary, lexicon)
+    spellings = [_spelling(vocabulary, lexicon, i) for i in representatives]
+    sources, targets, classes = _class_steps(dfa, Trie.of(spellings), limits)
+    return _with_labels(dfa, class_of_token, len(representatives) + 2, sources, targets, classes)
+
+
+def token_classes(
+    dfa: ByteDFA, vocabulary: Vocabulary, lexicon: Lexicon
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The class of each token, int32 [V], tokens of one class leading from every state to the same one, and a spelling
+    for each class behind the first two."""
     class_of_spelling, representatives = _spelling_classes(dfa, lexicon)
     class_of_token = np.full(len(vocabulary), DEAD_CLASS, np.int32)
     is_text = lexicon.spelling_of_token >= 0
     class_of_token[is_text] = class_of_spelling[lexicon.spelling_of_token[is_text]]
     class_of_token[list(vocabulary.end_ids)] = END_CLASS
-    spellings = [_spelling(vocabulary, lexicon, i) for i in representatives]
-    sources, targets, classes = _class_steps(dfa, Trie.of(spellings), limits)
-    return _with_labels(dfa, class_of_token, len(representatives) + 2, sources, targets, classes)
+    return class_of_token, representatives
 
 
 def _spelling(vocabulary: Vocabulary, lexicon: Lexicon, number: int) -> bytes:

@@ -1,23 +1,30 @@
-"""The pushdown acceptor of a grammar: an LALR(1) parser over bytes.
+"""The pushdown acceptors: of a grammar, an LALR(1) parser over bytes, and of a network of automata.
 
 A state is an interned configuration: the parser's stack (a shared linked list), the state of the
 scanner at work on top of it, and a fallback. A scanner that has matched a terminal may go on and match a
 longer one, or fail and have to back up: the fallback is the configuration behind the last match, which reads the
 bytes since then again while the scanner goes on. So nothing is read twice, and lexing is exact.
+
+In a ``Network`` the stack holds the places to come back to, the scanner's state is that of the automaton at work, and
+there is no fallback.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any, Final, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import pushdown_kernels as kernels
-from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown_kernels import FAR, FULL, Store, Tables
+from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
 
@@ -26,6 +33,17 @@ Result = TypeVar("Result")
 TAIL: Final = 0
 """The state behind the end of a text, on tokens; no text leads to it."""
 _FIRST_CAPACITY: Final = 1024
+_MOST_SCANNER_STATES: Final = 6000
+"""Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
+_MOST_NETWORK_STATES: Final = 1500
+"""The same of a network, whose automata are larger than scanners but hold what a stack of a grammar would have to."""
+_LARGEST_WINDOW: Final = 12
+
+
+@lru_cache(maxsize=1)
+def any_bytes() -> ByteDFA:
+    """The automaton that accepts everything."""
+    return ex.compile_expression(ex.Repetition(ex.Bytes((1 << NUM_BYTES) - 1)), Limits())
 
 
 @final
@@ -46,6 +64,8 @@ class Grammar:
         items: of each parser state the kernel items: origin, place of the dot, least characters behind it.
         shortest: the least characters of a text, ``FAR`` if there is none.
         fingerprint: grammars with the same one are the same; None where none is known.
+        network: where texts are those of a network instead: its places to come back to are the parser states, its
+            automata the scanners, whose starts may be met again, and there are no terminals.
     """
 
     terminals: tuple[str, ...]
@@ -63,6 +83,29 @@ class Grammar:
     items: tuple[tuple[tuple[int, int, int], ...], ...]
     shortest: int
     fingerprint: str | None = None
+    network: Network | None = None
+
+    @classmethod
+    def of_network(cls, network: Network) -> "Grammar":
+        """The grammar that has the texts of a network. It has no fingerprint, so nothing of it is kept on disk."""
+        places = len(network.callee)
+        return cls(
+            terminals=(),
+            action=np.full((places, 1), kernels.ERROR, np.int32),
+            goto=np.full((places, 0), kernels.ERROR, np.int32),
+            rule_length=np.zeros(0, np.int32),
+            rule_origin=np.zeros(0, np.int32),
+            start=0,
+            end_state=DEAD,
+            ignored=np.zeros(0, np.bool_),
+            scan=network.table,
+            byte_class=network.byte_class,
+            match=np.full(network.num_states, NO_MATCH, np.int32),
+            scan_start=network.begin[network.callee].astype(np.int32),
+            items=((),) * places,
+            shortest=network.shortest,
+            network=network,
+        )
 
     @property
     def num_states(self) -> int:
@@ -72,6 +115,8 @@ class Grammar:
     @cached_property
     def stands_on(self) -> tuple[frozenset[int], ...]:
         """Of each parser state those that can stand on it in a stack."""
+        if self.network is not None:
+            return self.network.stands_on
         return tuple(
             frozenset(action[action >= 0].tolist()) | frozenset(goto[goto >= 0].tolist())
             for action, goto in zip(self.action, self.goto, strict=True)
@@ -80,6 +125,8 @@ class Grammar:
     @cached_property
     def match_distance(self) -> NDArray[np.int32]:
         """The least bytes, at least one, from each scanner state to a match of each terminal, int32 [S, T]."""
+        if not self.terminals:
+            return np.full((len(self.scan), 0), FAR, np.int32)
         sources, classes = np.nonzero(self.scan != DEAD)
         steps = np.unique(np.stack([sources, self.scan[sources, classes]], axis=1), axis=0)
         return np.asarray(kernels.match_distances(steps, self.match, len(self.terminals)))
@@ -95,6 +142,8 @@ class Grammar:
     @cached_property
     def scanned_from(self) -> dict[int, NDArray[np.int64]]:
         """Of each start of a scanner the states of that scanner, itself first."""
+        if self.network is not None:
+            return {int(begin): np.arange(begin, end) for begin, end in pairwise(self.network.begin.tolist())}
         return {start: _reachable(self.scan, start) for start in np.unique(self.scan_start).tolist()}
 
 
@@ -132,7 +181,9 @@ class Windows:
         """What tells fewer stacks apart, or None."""
         if self.is_forgetful:
             return None
-        return Windows.of(grammar, self.size - 1) if self.size > 1 else replace(self, is_forgetful=True)
+        if self.size > 1:
+            return Windows.of(grammar, self.size - 1)
+        return replace(self, is_forgetful=True) if grammar.network is None else None
 
     @classmethod
     def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False) -> "Windows":
@@ -153,6 +204,18 @@ class Windows:
             rows.append(row)
         return cls(size, tuple(known), np.array(rows), is_forgetful)
 
+    @classmethod
+    def largest(cls, grammar: Grammar, side_states: int = 1) -> "Windows":
+        """The largest windows that stay within bounds, given the states of the automaton beside the grammar."""
+        windows = cls.of(grammar, 1)
+        most = _MOST_SCANNER_STATES if grammar.network is None else _MOST_NETWORK_STATES
+        for size in range(2, _LARGEST_WINDOW + 1):
+            larger = cls.of(grammar, size)
+            if larger.scanner_states(grammar) * side_states > most:
+                break
+            windows = larger
+        return windows
+
     def scanner_states(self, grammar: Grammar) -> int:
         """Pairs of a window and a state of its scanner."""
         return sum(len(grammar.scanned_from[int(grammar.scan_start[symbols[0]])]) for symbols, _ in self.known)
@@ -169,13 +232,17 @@ class PushdownAutomaton(ByteAutomaton):
         grammar: its grammar.
         windows: what its stacks are known by.
         side: the automaton that must accept too.
+        beginning: what the texts of both begin with; the acceptor's own texts are what follows it.
     """
 
-    def __init__(self, grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits = Limits()) -> None:
+    def __init__(
+        self, grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits = Limits(), beginning: bytes = b""
+    ) -> None:
         self.grammar = grammar
         self.windows = windows
         self.side = side
         self.limits = limits
+        self.beginning = beginning
         self.tables = _tables(grammar, windows, side)
         self._lock = threading.Lock()
         self._width = int(self.tables.successor.max(initial=0)) + 1
@@ -185,10 +252,11 @@ class PushdownAutomaton(ByteAutomaton):
         self.call(kernels.intern_tail)
         is_empty = grammar.shortest >= FAR or side.is_empty
         self._start = DEAD if is_empty else int(self.call(kernels.fresh, bottom, 0))
+        self._start = self.run(beginning)
 
     def with_windows(self, windows: Windows) -> "PushdownAutomaton":
         """An automaton of the same texts whose stacks are known by other windows."""
-        return PushdownAutomaton(self.grammar, windows, self.side, self.limits)
+        return PushdownAutomaton(self.grammar, windows, self.side, self.limits, self.beginning)
 
     @property
     def start(self) -> int:
@@ -278,12 +346,27 @@ def _empty_store(capacity: int, width: int) -> Store:
     )
 
 
+_NO_ROW: Final = np.full(1, DEAD, np.int32)
+_NO_TABLE: Final = np.full((1, 1), DEAD, np.int32)
+
+
+def _successors(grammar: Grammar) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+    """``successor``, ``successor_begin`` and ``successors``; a network needs none."""
+    if grammar.network is not None:
+        return _NO_TABLE, np.zeros(1, np.int64), _NO_ROW
+    ranked = [sorted(others) for others in grammar.stands_on]
+    successor = np.full((grammar.num_states, grammar.num_states), DEAD, np.int32)
+    for state, others in enumerate(ranked):
+        successor[state, others] = np.arange(len(others))
+    begin = np.concatenate([[0], np.cumsum([len(others) for others in ranked])]).astype(np.int64)
+    return successor, begin, np.array([state for others in ranked for state in others], np.int32)
+
+
 def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
     is_start = np.zeros(len(grammar.scan), np.bool_)
     is_start[grammar.scan_start] = True
-    successor = np.full((grammar.num_states, grammar.num_states), DEAD, np.int32)
-    for state, others in enumerate(grammar.stands_on):
-        successor[state, sorted(others)] = np.arange(len(others))
+    network = grammar.network
+    successor, successor_begin, successors = _successors(grammar)
     items = [item for part in grammar.items for item in part]
     columns = np.array(items, np.int32).reshape(-1, 3)
     side_table = side.table[:, side.byte_class]
@@ -306,11 +389,15 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         item_dot=np.ascontiguousarray(columns[:, 1]),
         item_rest=np.ascontiguousarray(columns[:, 2]),
         successor=successor,
-        successor_begin=np.concatenate([[0], np.cumsum([len(others) for others in grammar.stands_on])]).astype(
-            np.int64
-        ),
-        successors=np.array([state for others in grammar.stands_on for state in sorted(others)], np.int32),
+        successor_begin=successor_begin,
+        successors=successors,
         window_push=windows.push,
+        is_network=network is not None,
+        call=_NO_TABLE if network is None else network.call,
+        tag=_NO_ROW if network is None else network.tag,
+        back=_NO_TABLE if network is None else network.back,
+        least=_NO_ROW if network is None else network.least,
+        least_behind=_NO_ROW if network is None else network.least_behind,
         side=np.ascontiguousarray(side_table),
         side_accepting=side.accepting,
     )

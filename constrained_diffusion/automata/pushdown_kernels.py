@@ -32,6 +32,9 @@ _MOST_REDUCTIONS = 100_000
 class Tables(NamedTuple):
     """The grammar: Q parser states, T terminals (the last column of ``action`` is the end), S scanner states.
 
+    Of a network (see ``network``) the places to come back to are the parser states and its states are the scanner's; it
+    has neither terminals nor actions.
+
     Attributes:
         action: int32 [Q, T + 1].
         goto: int32 [Q, NT], the parser state behind a nonterminal.
@@ -48,6 +51,7 @@ class Tables(NamedTuple):
         successor: int32 [Q, Q], the rank of a parser state among those that can stand on another, or -1;
             successor_begin: int64 [Q + 1]; successors: int32, those of each parser state in order of rank.
         window_push: int32 [W, Q], the window of a stack from that of the stack below and the symbol on top.
+        is_network: whether it is a network; then ``call``, ``tag``, ``back``, ``least`` and ``least_behind`` are its.
         side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M].
     """
 
@@ -72,6 +76,12 @@ class Tables(NamedTuple):
     successor_begin: NDArray[np.int64]
     successors: NDArray[np.int32]
     window_push: NDArray[np.int32]
+    is_network: bool
+    call: NDArray[np.int32]
+    tag: NDArray[np.int32]
+    back: NDArray[np.int32]
+    least: NDArray[np.int32]
+    least_behind: NDArray[np.int32]
     side: NDArray[np.int32]
     side_accepting: NDArray[np.bool_]
 
@@ -85,7 +95,8 @@ class Store(NamedTuple):
     Attributes:
         symbol, below: int32 [stacks], the parser state on top and the rest, -1 at the bottom.
         window: int32 [stacks], what is known of the top of the stack.
-        closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top.
+        closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top; of a
+            network [stacks, 1], those behind what the top was called for.
         stack, scanner, fallback, side: int32 [configs].
         stack_slots, config_slots: int32 hash tables.
         counts: int64 [3].
@@ -173,6 +184,10 @@ def _measure(tables, store, stack):
     """Fills ``closing`` of a new stack: shortest ways over the kernel items of its successors."""
     top = store.symbol[stack]
     row = store.closing[stack]
+    if tables.is_network:
+        below = store.below[stack]
+        row[0] = min(tables.least_behind[top] + (store.closing[below, 0] if below >= 0 else 0), FAR)
+        return
     row[:] = FAR
     changed = True
     while changed:
@@ -315,12 +330,45 @@ def _step_alone(tables, store, config, byte_class, fallback, side):
 
 
 @njit(cache=True, nogil=True)
+def _step_in_network(tables, store, config, byte_class, side):
+    """One byte: a step if there is one, else behind a call, else behind the end of what was called."""
+    stack, state = store.stack[config], store.scanner[config]
+    while tables.scan[state, byte_class] < 0:
+        place = tables.call[state, byte_class]
+        if place >= 0:
+            stack = push(tables, store, stack, place)
+            if stack < 0:
+                return DEAD
+            state = tables.scan_start[place]
+        elif tables.tag[state] >= 0 and store.below[stack] >= 0:
+            state = tables.back[store.symbol[stack], tables.tag[state]]
+            stack = store.below[stack]
+        else:
+            return DEAD
+    return intern(store, stack, tables.scan[state, byte_class], DEAD, side)
+
+
+@njit(cache=True, nogil=True)
+def _is_over(tables, store, config):
+    """Whether the text may end here in a network."""
+    stack, state = store.stack[config], store.scanner[config]
+    while tables.tag[state] >= 0:
+        if store.below[stack] < 0:
+            return True
+        state = tables.back[store.symbol[stack], tables.tag[state]]
+        stack = store.below[stack]
+    return False
+
+
+@njit(cache=True, nogil=True)
 def step(tables, store, config, byte):
     """The configuration behind one more byte, or ``DEAD``."""
     byte_class = tables.byte_class[byte]
     side = tables.side[store.side[config], byte]
     if side < 0:
         return DEAD
+    if tables.is_network:
+        return _step_in_network(tables, store, config, byte_class, side)
     if store.fallback[config] < 0:
         return _step_alone(tables, store, config, byte_class, DEAD, side)
     chain = np.empty(_MOST_FALLBACKS, np.int32)
@@ -351,6 +399,8 @@ def accepts(tables, store, config):
     """Whether the text may end here."""
     if not tables.side_accepting[store.side[config]]:
         return False
+    if tables.is_network:
+        return _is_over(tables, store, config)
     while config >= 0:
         if tables.is_start[store.scanner[config]]:
             return is_complete(tables, store, store.stack[config])
@@ -361,6 +411,8 @@ def accepts(tables, store, config):
 @njit(cache=True, nogil=True)
 def closing(tables, store, config, whole):
     """An estimate of the least bytes that complete the text."""
+    if tables.is_network:
+        return min(np.int64(tables.least[store.scanner[config]]) + store.closing[store.stack[config], 0], FAR)
     best = np.int64(FAR)
     while config >= 0:
         scanner, stack = store.scanner[config], store.stack[config]
@@ -566,3 +618,121 @@ def closings(tables, store, configs, whole):
     for i in range(len(configs)):
         out[i] = closing(tables, store, configs[i], whole)
     return out
+
+
+class Moves(NamedTuple):
+    """What ``network_effects`` needs of a network, see ``network``.
+
+    Attributes:
+        start: int32 [Q], the state in which a call begins that comes back to a place.
+        owner: int32 [S], the automaton of each state.
+        caller_begin, callers: int64 [B + 1] and int32, the places that each automaton comes back to.
+        states: int32 [S], all states; changing: int32, those in which the stack may change.
+        may_change: bool [K, K], behind such a byte, such another one may change the stack.
+        may_end, may_end_again: bool [K], an automaton may have ended where such a byte comes; the one behind it, too.
+    """
+
+    scan: NDArray[np.int32]
+    call: NDArray[np.int32]
+    tag: NDArray[np.int32]
+    back: NDArray[np.int32]
+    start: NDArray[np.int32]
+    owner: NDArray[np.int32]
+    caller_begin: NDArray[np.int64]
+    callers: NDArray[np.int32]
+    states: NDArray[np.int32]
+    changing: NDArray[np.int32]
+    may_change: NDArray[np.bool_]
+    may_end: NDArray[np.bool_]
+    may_end_again: NDArray[np.bool_]
+
+
+@njit(cache=True, nogil=True)
+def network_effects(moves, begins, buffer):
+    """uint64 [tokens, 2]: what each text does to the stack of a network, as a random number; 0 if it does nothing.
+
+    Texts of equal numbers lead from every configuration to the same one, if they do so where the stack stays.
+
+    Args:
+        begins, buffer: int64 [tokens + 1] and uint8, the texts in byte classes of the network.
+    """
+    out = np.zeros((len(begins) - 1, 2), np.uint64)
+    longest = 1
+    for k in range(len(out)):
+        longest = max(longest, begins[k + 1] - begins[k])
+    behind = np.zeros((longest, (len(moves.caller_begin) - 1) * moves.back.shape[1]), np.uint64)
+    is_known = np.zeros(longest, np.bool_)
+    stack = np.empty(longest + len(moves.scan) + 1, np.int32)
+    for k in range(len(out)):
+        text = buffer[begins[k] : begins[k + 1]]
+        is_inside = False
+        for p in range(len(text) - 1, -1, -1):
+            is_changing = p == 0 or moves.may_change[text[p - 1], text[p]]
+            is_inside = is_inside or (is_changing and p > 0)
+            is_known[p] = is_changing and moves.may_end[text[p]]
+            if is_known[p]:
+                _measure_behind(moves, behind, is_known, stack, text, p)
+        states = moves.states if is_inside else moves.changing
+        for state in states if len(text) > 0 else moves.changing[:0]:
+            if moves.scan[state, text[0]] >= 0:
+                if not is_inside:
+                    continue
+            elif moves.call[state, text[0]] < 0 and not (moves.tag[state] >= 0 and is_known[0]):
+                continue
+            number = _network_effect(moves, behind, is_known, stack, text, 0, state, True)
+            if number != 0:
+                place = (np.uint64(state + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
+                out[k, 0] += mix(place)
+                out[k, 1] += mix(place ^ np.uint64(0x5851F42D4C957F2D))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _measure_behind(moves, behind, is_known, stack, text, p):
+    """Fills ``behind[p]``: what ``text[p:]`` does where each automaton ends as each tag and comes back to any place."""
+    tags = moves.back.shape[1]
+    behind[p] = 0
+    # An end may lead to another end: as often as can matter.
+    for _ in range(behind.shape[1] + 1 if moves.may_end_again[text[p]] else 1):
+        for body in range(len(moves.caller_begin) - 1):
+            for tag in range(tags):
+                total = np.uint64(0)
+                for j in range(moves.caller_begin[body], moves.caller_begin[body + 1]):
+                    target = moves.back[moves.callers[j], tag]
+                    number = np.uint64(0)
+                    if target >= 0:
+                        number = _network_effect(moves, behind, is_known, stack, text, p, target, False)
+                    if number != 0:
+                        total += mix(number ^ np.uint64(moves.callers[j] + 1) * np.uint64(0x9E3779B97F4A7C15))
+                behind[p, body * tags + tag] = mix(total + np.uint64(tag + 1)) if total != 0 else np.uint64(0)
+
+
+@njit(cache=True, nogil=True)
+def _network_effect(moves, behind, is_known, stack, text, begin, state, is_whole):
+    """A number for what ``text[begin:]`` does from a state on a stack of which nothing is known; 0 if it is stuck, or
+    if it is the whole text and leaves the stack alone."""
+    depth = 0
+    is_still = is_whole
+    for p in range(begin, len(text)):
+        while moves.scan[state, text[p]] < 0:
+            is_still = False
+            place = moves.call[state, text[p]]
+            tag = moves.tag[state]
+            if place >= 0:
+                stack[depth] = place
+                depth += 1
+                state = moves.start[place]
+            elif tag < 0:
+                return np.uint64(0)
+            elif depth > 0:
+                depth -= 1
+                state = moves.back[stack[depth], tag]
+            else:
+                return behind[p, moves.owner[state] * moves.back.shape[1] + tag] if is_known[p] else np.uint64(0)
+        state = moves.scan[state, text[p]]
+    if is_still:
+        return np.uint64(0)
+    number = mix(np.uint64(state + 1))
+    for i in range(depth):
+        number = mix(number ^ np.uint64(stack[i] + 1) * np.uint64(0x9E3779B97F4A7C15))
+    return number

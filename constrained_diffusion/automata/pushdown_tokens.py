@@ -3,8 +3,9 @@
 import heapq
 import itertools
 import threading
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import END_CLASS
-from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted
+from constrained_diffusion.automata.lexicon import lexicon_of
+from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, token_classes
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.relaxation import Relaxation
-from constrained_diffusion.automata.token_effects import effects
+from constrained_diffusion.automata.token_effects import effects, joined, network_effects
 from constrained_diffusion.automata.vocabulary import Vocabulary
 
 _MOST_CLOSING_BYTES: Final = 1000
@@ -58,12 +60,17 @@ def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary
     Tokens that the relaxation cannot tell apart may still open or close different numbers of brackets.
     """
     tokens = np.flatnonzero(lifted.class_of_token > END_CLASS)
-    effect = effects(automaton.grammar, [vocabulary.tokens[token] or b"" for token in tokens.tolist()])
-    span = int(effect.max(initial=0)) + 1
-    unique, number = np.unique(lifted.class_of_token[tokens] * span + effect, return_inverse=True)
+    texts = [vocabulary.tokens[token] or b"" for token in tokens.tolist()]
+    network = automaton.grammar.network
+    if network is None:
+        told_apart: list[NDArray[Any]] = [effects(automaton.grammar, texts)]
+    else:
+        inside, _ = token_classes(network.without_stack, vocabulary, lexicon_of(vocabulary))
+        told_apart = [*network_effects(network, texts).T, inside[tokens]]
+    first, number = _ranked([lifted.class_of_token[tokens], *told_apart])
     class_of_token = lifted.class_of_token.copy()
-    class_of_token[tokens] = number.reshape(-1) + END_CLASS + 1
-    parent = np.concatenate([[0, END_CLASS], unique // span])
+    class_of_token[tokens] = number + END_CLASS + 1
+    parent = np.concatenate([[0, END_CLASS], lifted.class_of_token[tokens[first]]])
     begin = np.searchsorted(parent, np.arange(lifted.num_classes + 1))
     counts = np.diff(begin)[lifted.label_class]
     first = begin[lifted.label_class]
@@ -81,9 +88,14 @@ def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary
     )
 
 
-def _joined(texts: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    lengths = np.array([len(text) for text in texts], np.int64)
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.frombuffer(b"".join(texts), np.uint8)
+def _ranked(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that differ, each by its first place, in the order of the first column; and the number of each row."""
+    number = np.zeros(len(columns[0]), np.int64)
+    first = number
+    for column in columns:
+        values, inverse = np.unique(column, return_inverse=True)
+        _, first, number = np.unique(number * len(values) + inverse, return_index=True, return_inverse=True)
+    return first, number
 
 
 @final
@@ -103,7 +115,11 @@ class ExactStates:
         self.tail_relaxed = relaxation.dfa.num_states
         self._guide = _guide(automaton, relaxation, lifted, vocabulary)
         self._shortest = automaton.grammar.shortest
-        self._relaxed: dict[int, int] = {TAIL: self.tail_relaxed}
+        begun = self.dfa.run(automaton.beginning)
+        at_start = (
+            DEAD if automaton.start == DEAD else automaton.call(kernels.relaxed, self._guide, automaton.start, begun)
+        )
+        self._relaxed: dict[int, int] = {TAIL: self.tail_relaxed, automaton.start: int(at_start)}
         self._no_weight = np.zeros(lifted.num_classes)
         self._nearness = -np.minimum(lifted.distance, kernels.FAR).astype(np.float64)
         self._completion: dict[int, int] = {TAIL: 0}
@@ -314,7 +330,7 @@ def _guide(
     first_token = np.full(lifted.num_classes, -1, np.int64)
     tokens = np.arange(len(vocabulary))[::-1]
     first_token[lifted.class_of_token[tokens]] = tokens
-    begins, buffer = _joined([(vocabulary.tokens[t] or b"") if t >= 0 else b"" for t in first_token.tolist()])
+    begins, buffer = joined([(vocabulary.tokens[t] or b"") if t >= 0 else b"" for t in first_token.tolist()])
     return kernels.Guide(
         place=relaxation.place,
         entry=relaxation.entry,

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
-from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
+from constrained_diffusion.automata.network import Network
+from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows, any_bytes
 from constrained_diffusion.automata.pushdown_kernels import ERROR
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
@@ -69,11 +70,15 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
     if side.is_empty:
         place = np.full((len(windows.known), len(grammar.scan)), DEAD, np.int32)
         return Relaxation(ex.EMPTY_DFA, place, np.empty((0, 0), np.int32))
-    builder = _Builder(grammar, windows, limits)
+    builder: _GrammarBuilder | _NetworkBuilder
+    if grammar.network is None:
+        builder = _GrammarBuilder(grammar, windows, limits)
+    else:
+        builder = _NetworkBuilder(grammar, grammar.network, windows, limits)
     entries, place = builder.build()
     digits, side_digits = _width(len(entries)), _width(side.num_states)
     whole = _with_entries(builder.nfa, entries, builder.accept, side_digits, limits)
-    if side.num_states > 1:
+    if not (side.num_states == 1 and side.same_language(any_bytes())):
         whole = ex.combine(whole, _side_with_entries(side, digits, limits), is_difference=False, limits=limits)
     reached = np.array(
         [
@@ -187,7 +192,36 @@ def _without_digits(whole: ByteDFA, reached: NDArray[np.int32]) -> tuple[ByteDFA
     return ByteDFA(table, whole.byte_class, whole.accepting[kept][order]), entry
 
 
-class _Builder:
+class _Stacks:
+    """What happens to stacks of which only a window is known."""
+
+    def __init__(self, grammar: Grammar, windows: Windows) -> None:
+        self.grammar = grammar
+        self.windows = windows
+        self.below: list[list[int]] = [[] for _ in range(grammar.num_states)]
+        for state, others in enumerate(grammar.stands_on):
+            for other in others:
+                self.below[other].append(state)
+
+    def popped(self, known: Known, count: int) -> list[Known]:
+        """What may be left of a stack without so many symbols."""
+        symbols, has_bottom = known
+        if count < len(symbols):
+            return [(symbols[count:], has_bottom)]
+        if has_bottom:
+            return []
+        level = {symbols[-1]}
+        for _ in range(count - len(symbols) + 1):
+            level = {other for symbol in level for other in self.below[symbol]}
+        return [((symbol,), symbol == self.grammar.start) for symbol in level]
+
+    def pushed(self, known: Known, symbol: int) -> Known:
+        """A stack with one more symbol."""
+        longer = (symbol, *known[0])
+        return longer[: self.windows.size], known[1] and len(longer) <= self.windows.size
+
+
+class _GrammarBuilder:
     """The nondeterministic automaton: copies of the scanner, which share what behaves alike.
 
     A node is a scanner state and what becomes of the stack behind each terminal that can still match from there; stacks
@@ -199,10 +233,7 @@ class _Builder:
         self.windows = windows
         self.nfa = ex.NFA(limits, ex.Meter(limits))
         self.accept = self.nfa.new_state()
-        self.below = [
-            [other for other in range(grammar.num_states) if state in grammar.stands_on[other]]
-            for state in range(grammar.num_states)
-        ]
+        self.stacks = _Stacks(grammar, windows)
         self.goto_by = grammar.goto.T.tolist()
         self.reduced = lru_cache(maxsize=None)(self._reduced)
         self.feed = lru_cache(maxsize=None)(self._feed)
@@ -305,7 +336,7 @@ class _Builder:
                 continue
             action = int(self.grammar.action[top, terminal])
             if action >= 0:
-                yield self._pushed(current, action)
+                yield self.stacks.pushed(current, action)
             elif action < -1:
                 following = self.reduced(current, -2 - action) - seen
                 seen |= following
@@ -314,23 +345,72 @@ class _Builder:
     def _reduced(self, known: Known, rule: int) -> frozenset[Known]:
         """The stacks behind a reduction."""
         goto = self.goto_by[int(self.grammar.rule_origin[rule])]
-        rests = self._popped(known, int(self.grammar.rule_length[rule]))
-        return frozenset(self._pushed(rest, goto[rest[0][0]]) for rest in rests if goto[rest[0][0]] != ERROR)
+        rests = self.stacks.popped(known, int(self.grammar.rule_length[rule]))
+        return frozenset(self.stacks.pushed(rest, goto[rest[0][0]]) for rest in rests if goto[rest[0][0]] != ERROR)
 
-    def _popped(self, known: Known, count: int) -> list[Known]:
-        symbols, has_bottom = known
-        if count < len(symbols):
-            return [(symbols[count:], has_bottom)]
-        if has_bottom:
-            return []
-        level = {symbols[-1]}
-        for _ in range(count - len(symbols) + 1):
-            level = {other for symbol in level for other in self.below[symbol]}
-        return [((symbol,), symbol == self.grammar.start) for symbol in level]
 
-    def _pushed(self, known: Known, symbol: int) -> Known:
-        longer = (symbol, *known[0])
-        return longer[: self.windows.size], known[1] and len(longer) <= self.windows.size
+class _NetworkBuilder:
+    """The nondeterministic automaton of a network: a copy of the automaton that is at work for each known stack."""
+
+    def __init__(self, grammar: Grammar, network: Network, windows: Windows, limits: Limits) -> None:
+        self.grammar = grammar
+        self.network = network
+        self.windows = windows
+        self.limits = limits
+        self.stacks = _Stacks(grammar, windows)
+        self.nfa = ex.NFA(limits, ex.Meter(limits))
+        self.accept = self.nfa.new_state()
+        self.offset: dict[Known, int] = {}
+        self.queue: list[Known] = []
+
+    def build(self) -> tuple[list[int], NDArray[np.int32]]:
+        """Adds everything; gives the nodes of the entries, and which of them each window has in each state."""
+        entries: list[int] = []
+        place = np.full((len(self.windows.known), self.network.num_states), DEAD, np.int32)
+        for window, known in enumerate(self.windows.known):
+            states = self.states_of(known)
+            place[window, states] = np.arange(len(entries), len(entries) + len(states))
+            first = self.block(known)
+            entries += range(first, first + len(states))
+        for known in self.queue:
+            self._add_automaton(known)
+        return entries, place
+
+    def states_of(self, known: Known) -> NDArray[np.int64]:
+        """The states of the automaton that a known stack has called."""
+        return self.grammar.scanned_from[int(self.grammar.scan_start[known[0][0]])]
+
+    def block(self, known: Known) -> int:
+        """The first node of a known stack: the start of what it has called."""
+        if known not in self.offset:
+            self.offset[known] = self.nfa.num_states
+            self.nfa.num_states += len(self.states_of(known))
+            self.queue.append(known)
+            if self.nfa.num_states > self.limits.max_nfa_transitions:
+                raise LimitExceeded(
+                    "max_nfa_transitions", self.limits.max_nfa_transitions, "the relaxation of a recursive constraint"
+                )
+        return self.offset[known]
+
+    def _add_automaton(self, known: Known) -> None:
+        """What a network can do in the automaton that a known stack has called."""
+        network = self.network
+        offset = self.offset[known]
+        begin, end = network.begin[network.callee[known[0][0]]], network.begin[network.callee[known[0][0]] + 1]
+        table = np.where(network.table[begin:end] != DEAD, network.table[begin:end] - begin, DEAD).astype(np.int32)
+        self.nfa.add_transitions(ByteDFA(table, network.byte_class, network.tag[begin:end] != DEAD), offset)
+        for state, places in network.calls_in(begin, end):
+            for place in places:
+                self.nfa.add_empty(offset + state, self.block(self.stacks.pushed(known, place)))
+        is_bottom = network.home[known[0][0]] == DEAD
+        stacks = [] if is_bottom else self.stacks.popped(known, 1)
+        for state in np.flatnonzero(network.tag[begin:end] != DEAD).tolist():
+            if is_bottom:
+                self.nfa.add_empty(offset + state, self.accept)
+            target = int(network.back[known[0][0], network.tag[begin + state]])
+            for rest in stacks if target != DEAD else []:
+                local = target - int(network.begin[network.home[known[0][0]]])
+                self.nfa.add_empty(offset + state, self.block(rest) + local)
 
 
 def _scanner_edges(grammar: Grammar) -> list[list[tuple[int, int]]]:

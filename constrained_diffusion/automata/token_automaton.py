@@ -1,9 +1,9 @@
 """A byte automaton lifted onto a vocabulary: compiled once, shared by every pass and thread.
 
 There is one kind of token automaton. Inference runs on a finite automaton; for a regular constraint
-that is the acceptor itself. For a grammar it is a relaxation of the acceptor, which accepts more, and
-``exact`` holds the acceptor's own states on tokens: the finite messages guide a search over these (see
-``inference.search``).
+that is the acceptor itself. For a grammar, or a JSON Schema that refers to itself, it is a relaxation of
+the acceptor, which accepts more, and ``exact`` holds the acceptor's own states on tokens: the finite
+messages guide a search over these (see ``inference.search``).
 
 Alternatives that were weighed: unrolling the stack to a fixed depth is exact, but the number of stacks
 doubles per level of JSON; an inside algorithm over spans is exact too, but cubic in the canvas and
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.classes import DEAD_CLASS
 from constrained_diffusion.automata.grammar_arrays import automaton_arrays, automaton_of, check_fit, dfa_arrays, dfa_of
 from constrained_diffusion.automata.lexicon import lexicon_of
@@ -78,8 +78,7 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
 
 
 def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits: Limits) -> Lifted:
-    if dfa.is_empty:
-        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
+    _check_possible(constraint, dfa)
     lifted = lift(dfa, vocabulary, lexicon_of(vocabulary), limits)
     if lifted.distance[dfa.start] >= UNREACHABLE:
         raise InfeasibleError(
@@ -87,6 +86,11 @@ def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits
             f"shortest is {shown(dfa.shortest_text())[:60]!r}{_known_specials(dfa.shortest_text(), vocabulary)}"
         )
     return lifted
+
+
+def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
+    if automaton.is_empty:
+        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
 
 
 def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:
@@ -122,11 +126,12 @@ def _compiled_grammar(
 def _newly_compiled_grammar(
     constraint: Constraint, automaton: PushdownAutomaton, vocabulary: Vocabulary, limits: Limits
 ) -> TokenAutomaton:
+    _check_possible(constraint, automaton)
     automaton, relaxation = largest_relaxation(automaton, limits)
     lifted = _lifted(constraint, relaxation.dfa, vocabulary, limits)
     lifted = refined(lifted, automaton, vocabulary)
     exact = ExactStates(automaton, relaxation, lifted, vocabulary)
-    if automaton.start == DEAD or exact.completion(automaton.start) >= UNREACHABLE:
+    if exact.completion(automaton.start) >= UNREACHABLE:
         raise InfeasibleError(
             f"no text of {constraint!r} was found that the vocabulary of {len(vocabulary)} tokens can spell"
         )
@@ -194,7 +199,7 @@ class TokenAutomaton:
     @property
     def min_tokens(self) -> int:
         """Tokens of the shortest text, its end token included; for a grammar no text has fewer."""
-        return int(self.lifted.distance[self.dfa.start])
+        return int(self.lifted.distance[self.relaxed(self.start)])
 
     def relaxed(self, state: int) -> int:
         """The state of the finite automaton that stands for a state: for a regular constraint itself."""
@@ -302,7 +307,14 @@ class TokenAutomaton:
 
         Raises:
             ModelError: the folder is missing or cannot be written to.
+            UnsupportedConstraint: it is that of a schema that refers to itself.
         """
+        if self.exact is not None and self.exact.automaton.grammar.network is not None:
+            raise UnsupportedConstraint(
+                "the automaton of a recursive schema cannot be saved; save the schema and compile it again, or bound "
+                "its depth (any_depth=2)",
+                construct="recursive schema",
+            )
         header = {
             "format": np.array(_FORMAT),
             "vocabulary": np.array(self.vocabulary.fingerprint),

@@ -12,7 +12,9 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD
+from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown import Grammar
 from constrained_diffusion.automata.threads_nfa import UNMATCHED
 
@@ -137,3 +139,44 @@ def _parts(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
 def _outcomes(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """The codes without the difference between no match and none that leads on: 0 where a text is stuck."""
     return np.where((codes & 0xFFF) == _NOTHING, codes - _NOTHING, codes)
+
+
+def network_effects(network: Network, texts: list[bytes]) -> NDArray[np.uint64]:
+    """What each text does to the stack of a network, as two random numbers, uint64 [n, 2]."""
+    callers = np.argsort(network.callee, kind="stable").astype(np.int32)
+    counts = np.bincount(network.callee, minlength=len(network.begin) - 1)
+    ends_again = np.unique(network.back[network.back != DEAD])
+    ends_again = ends_again[network.tag[ends_again] != DEAD]
+    moves = kernels.Moves(
+        scan=network.table,
+        call=network.call,
+        tag=network.tag,
+        back=network.back,
+        start=network.begin[network.callee].astype(np.int32),
+        owner=np.repeat(np.arange(len(counts)), np.diff(network.begin)).astype(np.int32),
+        caller_begin=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        callers=callers,
+        states=np.arange(network.num_states, dtype=np.int32),
+        changing=np.flatnonzero(network.is_changing).astype(np.int32),
+        may_change=network.may_change,
+        may_end=np.any(network.taken_behind_calls, axis=(0, 1)),
+        may_end_again=np.any((network.table[ends_again] == DEAD) & (network.call[ends_again] == DEAD), axis=0),
+    )
+    place, begins, buffer = _by_classes(texts, network.byte_class)
+    return np.asarray(kernels.network_effects(moves, begins, buffer), np.uint64)[place]
+
+
+def _by_classes(
+    texts: list[bytes], byte_class: NDArray[np.uint8]
+) -> tuple[list[int], NDArray[np.int64], NDArray[np.uint8]]:
+    """The texts spelled in byte classes: the number of each, and the different ones, joined."""
+    to_class = bytes(byte_class)
+    numbers: dict[bytes, int] = {}
+    place = [numbers.setdefault(text.translate(to_class), len(numbers)) for text in texts]
+    return place, *joined(list(numbers))
+
+
+def joined(texts: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Where each text begins among all, int64 [texts + 1], and all of them, uint8."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.frombuffer(b"".join(texts), np.uint8)

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any, Final, TypeGuard, final
 
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.acceptors import acceptor
+from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.checking import instance_of, whole_number
 from constrained_diffusion.constraints.explaining import explanation
@@ -145,17 +146,26 @@ class Constraint(ABC):
 
 
 class RegularConstraint(Constraint):
-    """A constraint whose language is regular: it compiles to a minimal finite automaton."""
+    """A constraint given by a regular expression over bytes: it compiles to a minimal finite automaton.
+
+    One whose expression calls definitions, as that of a JSON Schema that refers to itself does, compiles to a pushdown
+    automaton; it combines like the others, but for ``~``, and ``&`` with another such one.
+    """
 
     @property
     @abstractmethod
     def expression(self) -> ex.Expression:
-        """The language as a regular expression over bytes."""
+        """The language as a regular expression over bytes, and over definitions that it calls."""
 
-    def automaton(self, limits: Limits = Limits()) -> ByteDFA:
+    @cached_property
+    def is_recursive(self) -> bool:
+        """Whether its texts may nest to any depth."""
+        return ex.may_call(self.expression)
+
+    def automaton(self, limits: Limits = Limits()) -> ByteAutomaton:
         instance_of(limits, Limits, "limits", InvalidConstraint)
         try:
-            return ex.compile_expression(self.expression, limits)
+            return acceptor(self.expression, limits)
         except RecursionError as error:
             raise InvalidConstraint(
                 f"{self!r} is nested too deep to be compiled; combine it of fewer levels: a + b + c and a | b | c are "
@@ -282,7 +292,8 @@ def excluding(constraint: Constraint, contents: Sequence[bytes]) -> Constraint:
     """The constraint without some texts, special tokens marked in them."""
 
     def build(expression: ex.Expression) -> ex.Expression:
-        return ex.Difference(expression, ex.literals(contents))
+        others = ex.Difference(ex.Repetition(ex.Bytes(ex.range_mask(0, 255))), ex.literals(contents))
+        return ex.Intersection((expression, others))
 
     return Combined(Operation(f" without {len(contents)} texts", build, _all_of), [coerced(constraint)])
 
@@ -333,14 +344,57 @@ def _combined_with_recursive(
         UnsupportedConstraint: the result cannot be enforced, such as the intersection of two grammars.
     """
     if symbol == "&" and len(recursive) == 1:
-        others = [coerced(operand) for operand in operands if operand is not recursive[0]]
-        return recursive[0].intersected(others[0])
+        [other] = [coerced(operand) for operand in operands if operand is not recursive[0]]
+        if other.is_recursive:
+            raise _two_recursive(recursive[0], other)
+        return recursive[0].intersected(other)
     names = f" {symbol} ".join(repr(operand) for operand in operands)
     raise UnsupportedConstraint(
         f"{names}: {recursive[0]!r} is not regular, and can only be combined by & with a regular constraint; write the "
         f"other parts into the grammar",
         construct=f"{type(recursive[0]).__name__} {symbol}",
     )
+
+
+def _check_combination(symbol: str, parts: list[RegularConstraint]) -> None:
+    """
+    Raises:
+        UnsupportedConstraint: parts that nest to any depth are combined in a way that only regular ones can be.
+    """
+    recursive = [part for part in parts if part.is_recursive]
+    if symbol == "~" and recursive:
+        raise UnsupportedConstraint(
+            f"~{recursive[0]!r}: the complement of a language that nests to any depth cannot be enforced; bound its "
+            f"depth (any_depth=2)",
+            construct="complement of a recursive constraint",
+        )
+    if symbol != "&":
+        for part in recursive:
+            check_nestable(part, symbol)
+    elif len(recursive) > 1:
+        raise _two_recursive(*recursive[:2])
+
+
+def _two_recursive(first: Constraint, second: Constraint) -> UnsupportedConstraint:
+    return UnsupportedConstraint(
+        f"{first!r} & {second!r}: both nest to any depth, and two such languages cannot hold for one text; bound the "
+        f"depth of a schema (any_depth=2)",
+        construct="intersection of recursive constraints",
+    )
+
+
+def check_nestable(part: RegularConstraint, place: str) -> None:
+    """
+    Raises:
+        UnsupportedConstraint: the constraint nests to any depth and is intersected with another one, so that it can
+            only be the whole constraint.
+    """
+    if part.is_recursive and isinstance(part.expression, ex.Intersection | ex.Continuation):
+        raise UnsupportedConstraint(
+            f"{part!r} nests to any depth and is intersected with a regular constraint, so it cannot be a part of "
+            f"another one (met in {place}); intersect the whole instead, or bound its depth (any_depth=2)",
+            construct="intersection of a recursive part",
+        )
 
 
 _ROW: Final = Operation("+", ex.concatenation, _in_a_row)
@@ -353,4 +407,6 @@ def _combined(operation: Operation, *operands: "Constraint | str") -> Constraint
     recursive = [operand for operand in operands if isinstance(operand, RecursiveConstraint)]
     if recursive:
         return _combined_with_recursive(operation.symbol, recursive, operands)
-    return Combined(operation, [coerced(operand) for operand in operands])
+    parts = [coerced(operand) for operand in operands]
+    _check_combination(operation.symbol, parts)
+    return Combined(operation, parts)

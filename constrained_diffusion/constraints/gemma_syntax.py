@@ -5,10 +5,11 @@ Nothing inside a string is escaped.
 """
 
 import json
+from functools import lru_cache
 from typing import Any, Final, final
 
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.byte_automaton import ByteDFA
+from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
 from constrained_diffusion.automata.marks import mark, shown
 from constrained_diffusion.constraints.base import RegularConstraint
 from constrained_diffusion.constraints.json_schema import JsonSchema
@@ -51,10 +52,22 @@ class _Rewritten(ex.Expression):
     def __init__(self, json_texts: ex.Expression) -> None:
         self.json_texts = json_texts
 
+    @property
+    def inner(self) -> tuple[ex.Expression, ...]:
+        return (self.json_texts,)
+
     def add_to(self, nfa: ex.NFA, enter: int, leave: int) -> None:
         dfa = ex.compile_expression(self.json_texts, nfa.limits, meter=nfa.meter)
         if not dfa.is_empty:
             _Rewriter(nfa, dfa).add(enter, leave)
+
+
+@lru_cache(maxsize=256)
+def _rewritten(definition: ex.Definition) -> ex.Definition:
+    """The texts of a definition in the other syntax."""
+    other = ex.Definition(definition.name)
+    other.body = _Rewritten(definition.body)
+    return other
 
 
 @final
@@ -72,8 +85,18 @@ class _Rewriter:
             state, place = self.open.pop()
             if place == _OUTSIDE and self.dfa.accepts(state):
                 self.nfa.add_empty(self.states[state, place], leave)
+            if place == _OUTSIDE:
+                self.add_calls(self.states[state, place], state)
             for byte in self.dfa.next_bytes(state):
                 self.add_step(self.states[state, place], place, byte, self.dfa.step(state, byte))
+
+    def add_calls(self, source: int, state: int) -> None:
+        """A value that is called is called in the other syntax."""
+        for definition, letter in [*self.nfa.meter.called.items()]:
+            column = self.dfa.byte_class[NUM_BYTES + letter : NUM_BYTES + letter + 1]
+            for target in self.dfa.table[state, column].tolist():
+                if target != DEAD:
+                    ex.Call(_rewritten(definition)).add_to(self.nfa, source, self.state(target, _OUTSIDE))
 
     def state(self, state: int, place: int) -> int:
         if (state, place) not in self.states:

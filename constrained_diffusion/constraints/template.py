@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any, Final, final
 
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.byte_automaton import ByteDFA
+from constrained_diffusion.automata.acceptors import acceptor
+from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.marks import has_mark_bytes, shown
 from constrained_diffusion.checking import shortened
-from constrained_diffusion.constraints.base import Constraint, RegularConstraint
+from constrained_diffusion.constraints.base import Constraint, RegularConstraint, check_nestable
 from constrained_diffusion.constraints.choice import literal
 from constrained_diffusion.constraints.parts import Part, split
 from constrained_diffusion.constraints.plain import line, plain
@@ -46,6 +47,8 @@ class Template(RegularConstraint):
         self.slots = {piece.name: piece.constraint for piece in self.pieces if isinstance(piece, Slot)}
         self.warnings = tuple(dict.fromkeys(w for constraint in self.slots.values() for w in constraint.warnings))
         self._fixed: dict[tuple[tuple[str, str], ...], Template] = {}
+        for name, constraint in self.slots.items():
+            check_nestable(constraint, f"the slot {{{name}}}")
         self._expression = self._built()
 
     @property
@@ -136,8 +139,8 @@ class Template(RegularConstraint):
         return found
 
     @cached_property
-    def _automata(self) -> list[ByteDFA]:
-        return [ex.compile_expression(_expression(piece), Limits()) for piece in self.pieces]
+    def _automata(self) -> list[ByteAutomaton]:
+        return [acceptor(_expression(piece), Limits()) for piece in self.pieces]
 
     def parse(self, text: str) -> dict[str, Any]:
         """The value of each slot.

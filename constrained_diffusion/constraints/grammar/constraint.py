@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Final, final
 
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.byte_automaton import ByteDFA
 from constrained_diffusion.automata.grammar_arrays import load_grammar, save_grammar
-from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
+from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows, any_bytes
 from constrained_diffusion.automata.storage import kept_on_disk
 from constrained_diffusion.constraints.base import RecursiveConstraint, RegularConstraint
 from constrained_diffusion.constraints.grammar.reading import Source, read_grammar
@@ -17,9 +16,6 @@ from constrained_diffusion.limits import Limits
 _EXTENSION: Final = ".lark"
 _LEAST_SECONDS: Final = 0.2
 """A grammar that is read faster than this is not kept on disk."""
-_MOST_SCANNER_STATES: Final = 6000
-"""Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
-_LARGEST_WINDOW: Final = 12
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
 _LIBRARIES: Final = (_PACKAGE / "grammars", _PACKAGE.parent / "grammars")
 """Where the library lies in an installed package, and in a source tree."""
@@ -42,7 +38,7 @@ class LarkGrammar(RecursiveConstraint):
         if self.others:
             expressions = tuple(other.expression for other in self.others)
             side = ex.compile_expression(ex.Intersection(expressions), limits)
-        return PushdownAutomaton(self._grammar, best_windows(self._grammar, side.num_states), side, limits)
+        return PushdownAutomaton(self._grammar, Windows.largest(self._grammar, side.num_states), side, limits)
 
     def intersected(self, other: RegularConstraint) -> "LarkGrammar":
         return LarkGrammar(self.source, self.start, (*self.others, other))
@@ -67,23 +63,6 @@ def _read_grammar(source: Source, start: str) -> Grammar:
         load_grammar,
         least_seconds=_LEAST_SECONDS,
     )
-
-
-@lru_cache(maxsize=1)
-def any_bytes() -> ByteDFA:
-    """The automaton that accepts everything."""
-    return ex.compile_expression(ex.Repetition(ex.Bytes((1 << 256) - 1)), Limits())
-
-
-def best_windows(grammar: Grammar, side_states: int = 1) -> Windows:
-    """The largest windows of the stack that stay within bounds, given the states of the automaton beside it."""
-    windows = Windows.of(grammar, 1)
-    for size in range(2, _LARGEST_WINDOW + 1):
-        larger = Windows.of(grammar, size)
-        if larger.scanner_states(grammar) * side_states > _MOST_SCANNER_STATES:
-            break
-        windows = larger
-    return windows
 
 
 def grammar(lark_source_or_path: str | Path, *, start: str = "start") -> LarkGrammar:

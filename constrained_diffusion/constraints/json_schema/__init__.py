@@ -1,4 +1,4 @@
-"""JSON Schema as regular languages of bytes.
+"""JSON Schema as languages of bytes: regular ones, unless a value nests to any depth.
 
 Every text of the language is JSON (RFC 8259) that is valid under the schema; drafts 4, 6, 7, 2019-09
 and 2020-12 (the default) are read as ``$schema`` says. The keywords of one schema object, siblings of
@@ -37,9 +37,11 @@ How a value may be written:
 - *Numbers*: every spelling; between bounds without an exponent, unless the sign alone decides.
 - *Numbers of* ``enum`` *and* ``const``: as ``json.dumps`` writes them and in plain decimals, ``1`` also as ``1.0``.
 
-Where a finite automaton must stop somewhere, ``JsonSchema.bounds`` says where: any JSON nests at most
-``any_depth`` deep (a scalar or an empty container has depth 0), and a schema that refers to itself is followed as
-often. A declared name never occurs twice in an object; that
+A schema that refers to itself is followed to any depth: what is inside itself becomes a call in a pushdown automaton
+(see ``automata.network``). Where a finite automaton must stop somewhere, ``JsonSchema.bounds`` says where; it is exact
+in depth if nothing is said there. Any JSON nests at most 2 deep (a scalar or an empty container has depth 0), but to
+any depth in a schema that refers to itself, and everywhere with ``any_depth=None``; with a number, both are followed
+as often, and the automaton is finite. A declared name never occurs twice in an object; that
 additional names differ among each other is beyond a finite automaton, but all of them satisfy the same schema.
 """
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, final
+from weakref import WeakKeyDictionary
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
@@ -16,6 +17,7 @@ from constrained_diffusion.constraints.json_schema.layout import (
     EMPTY_OBJECT,
     LAYOUTS,
     Whitespace,
+    any_definition,
     any_value,
 )
 from constrained_diffusion.constraints.json_schema.multiples import PLAIN, exactly, multiples_of
@@ -40,11 +42,17 @@ MAX_LEVELS: Final = 64
 @final
 @dataclass(frozen=True)
 class Style:
-    """How values are written, and how far what has no end is followed (see ``json_schema``)."""
+    """How values are written, and how far what has no end is followed (see ``json_schema``).
+
+    Attributes:
+        any_depth: how deep any JSON nests; ``ref_depth``: how often a value stands inside one of the same schema; None
+            is to any depth.
+    """
 
     whitespace: Whitespace
     property_order: PropertyOrder
-    any_depth: int
+    any_depth: int | None
+    ref_depth: int | None
     max_count: int
     additional_properties: AdditionalProperties
     float_forms: bool
@@ -52,23 +60,34 @@ class Style:
 
 @final
 class Shared(ex.Expression):
-    """An expression that may stand in several places: from the second in a whole on, as an automaton made once."""
+    """An expression that may stand in several places: from the second in a whole on, as an automaton made once.
+
+    One with calls is made once for each constraint that it is a part of, which numbers them.
+    """
 
     def __init__(self, body: ex.Expression) -> None:
         self.body = body
         self._whole: ex.Meter | None = None
         self._compiled: dict[Limits, ByteDFA] = {}
+        self._compiled_with_calls: WeakKeyDictionary[ex.Meter, ByteDFA] = WeakKeyDictionary()
+
+    @property
+    def inner(self) -> tuple[ex.Expression, ...]:
+        return (self.body,)
 
     def add_to(self, nfa: ex.NFA, enter: int, leave: int) -> None:
         if self._whole is not nfa.meter:
             self._whole = nfa.meter
             self.body.add_to(nfa, enter, leave)
             return
-        if nfa.limits not in self._compiled:
-            self._compiled[nfa.limits] = ex.compile_expression(
-                self.body, nfa.limits, minimized_up_to=_WORTH_MINIMISING, meter=nfa.meter
-            )
-        nfa.add_dfa(self._compiled[nfa.limits], enter, leave)
+        dfa = self._compiled.get(nfa.limits) or self._compiled_with_calls.get(nfa.meter)
+        if dfa is None:
+            dfa = ex.compile_expression(self.body, nfa.limits, minimized_up_to=_WORTH_MINIMISING, meter=nfa.meter)
+            if dfa.has_calls:
+                self._compiled_with_calls[nfa.meter] = dfa
+            else:
+                self._compiled[nfa.limits] = dfa
+        nfa.add_dfa(dfa, enter, leave)
 
 
 @final
@@ -87,11 +106,18 @@ class Compiler:
         self.bounds: dict[str, None] = {}
         self._reader = Reader(document, limits.max_schema_work)
         self._known: dict[Any, ex.Expression] = {}
+        self._definitions: dict[Any, ex.Definition] = {}
         self._open: list[Any] = []
         self._outermost_used = MAX_LEVELS
 
     def root(self) -> ex.Expression:
-        return self.value((self.document.root_node,), "")
+        expression = self.value((self.document.root_node,), "")
+        return expression.definition.body if isinstance(expression, ex.Call) else expression
+
+    @property
+    def is_recursive(self) -> bool:
+        """Whether some value was found that stands inside one of the same schema."""
+        return bool(self._definitions)
 
     def value(self, claims: tuple[Claim, ...], place: str) -> ex.Expression:
         """The values that satisfy all the claims.
@@ -107,7 +133,10 @@ class Compiler:
         key = key_of(claims)
         if key in self._known:
             return self._known[key]
-        if self._open.count(key) > self.style.any_depth:
+        if self.style.ref_depth is None:
+            if key in self._open:
+                return ex.Call(self._definitions.setdefault(key, ex.Definition(place or "the whole value")))
+        elif self._open.count(key) > self.style.ref_depth:
             return self._cut(key, place)
         if len(self._open) >= MAX_LEVELS:
             if len(set(self._open)) < len(self._open):
@@ -126,7 +155,10 @@ class Compiler:
         self._open.append(key)
         expression = _any_of([self._alternative(facts, place) for facts in self._reader.alternatives(claims)])
         self._open.pop()
-        shared = ex.NOTHING if expression is ex.NOTHING else Shared(expression)
+        shared: ex.Expression = ex.NOTHING if expression is ex.NOTHING else Shared(expression)
+        if key in self._definitions and shared is not ex.NOTHING:
+            self._definitions[key].body = shared
+            shared = ex.Call(self._definitions[key])
         if self._outermost_used >= level:
             self._known[key] = shared
         self._outermost_used = min(outside, self._outermost_used)
@@ -136,7 +168,7 @@ class Compiler:
         """Nothing, where a value would nest in itself once more than is followed."""
         self._outermost_used = min(self._outermost_used, self._open.index(key))
         shown = place if len(place) <= 60 else f"{place[:20]}...{place[-37:]}"
-        self.bounds[f"recursion at {shown}: at most {self.style.any_depth} times inside itself"] = None
+        self.bounds[f"recursion at {shown}: at most {self.style.ref_depth} times inside itself"] = None
         return ex.NOTHING
 
     # --- from facts to expressions
@@ -179,6 +211,8 @@ class Compiler:
 
     def _any(self, place: str) -> ex.Expression:
         depth = self.style.any_depth
+        if depth is None:
+            return ex.Call(any_definition(self.style.whitespace))
         self.bounds[f"any JSON at {place or 'the root'}: nested at most {depth} deep"] = None
         return any_value(depth, self.style.whitespace)
 

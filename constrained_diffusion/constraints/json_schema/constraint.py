@@ -29,7 +29,8 @@ Formats = Literal["enforce", "annotate"]
 Escapes = Literal["allow", "forbid"]
 
 _WITHOUT_BACKSLASH: Final = ex.Repetition(ex.Bytes(ex.byte_mask(set(range(256)) - {0x5C})))
-DEFAULT_ANY_DEPTH: Final = 2
+_BOUNDED_DEPTH: Final = 2
+"""How deep any JSON nests unless told otherwise; what recursion to any depth gives way to if it branches too much."""
 DEFAULT_MAX_COUNT: Final = 128
 
 
@@ -86,15 +87,26 @@ class JsonSchema(RegularConstraint):
 
 def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compiler, ex.Expression]:
     """The expression; recursion is followed less far where it branches too much."""
-    for depth in range(style.any_depth, -1, -1):
-        compiler = Compiler(document, replace(style, any_depth=depth), limits)
+    for any_depth, ref_depth in _depths(style):
+        compiler = Compiler(document, replace(style, any_depth=any_depth, ref_depth=ref_depth), limits)
         try:
-            return compiler, compiler.root()
+            expression = compiler.root()
         except Exhausted:
             continue
         except RecursionError as error:
             raise InvalidConstraint("the schema describes values that nest too deep to be written out") from error
+        if any_depth is not None and compiler.is_recursive:
+            # It takes a stack as it is: then any JSON may nest as deep as the rest.
+            return _compiled(document, replace(style, any_depth=None), limits)
+        return compiler, expression
     raise LimitExceeded("max_schema_work", limits.max_schema_work, "the work to read the schema")
+
+
+def _depths(style: Style) -> list[tuple[int | None, int | None]]:
+    """Depths of any JSON and of references that are tried, in order."""
+    first = (style.any_depth, style.ref_depth)
+    deepest = _BOUNDED_DEPTH if style.ref_depth is None else style.ref_depth - 1
+    return [first, *((depth, depth) for depth in range(deepest, -1, -1))]
 
 
 def json_schema(
@@ -105,7 +117,7 @@ def json_schema(
     formats: Formats = "enforce",
     escapes: Escapes = "allow",
     lenient: bool = False,
-    any_depth: int = DEFAULT_ANY_DEPTH,
+    any_depth: int | Literal["auto"] | None = "auto",
     max_count: int = DEFAULT_MAX_COUNT,
     additional_properties: AdditionalProperties = "spec",
     registry: Registry[Any] | None = None,
@@ -128,7 +140,10 @@ def json_schema(
         escapes: ``"forbid"``: strings have no backslash, and so neither quotes nor line breaks in them.
         lenient: note what cannot be enforced among the warnings instead of refusing it.
         any_depth: how deep a value may nest where the schema allows any JSON, and how often a schema that refers to
-            itself is followed.
+            itself is followed: None is to any depth, which takes a pushdown automaton. ``"auto"``: a schema that refers
+            to itself is followed to any depth, and so is any JSON in it; any JSON in others nests at most 2 deep, which
+            a finite automaton can tell: None takes some ten times as long to compile there, and large schemas may
+            reach a limit.
         max_count: how far ``maxLength`` and ``maxItems`` are counted; beyond it less is accepted than they allow.
         additional_properties: ``"spec"``: objects are open unless their schema closes them; ``"forbid"``: an
             object with ``properties`` but without ``additionalProperties`` is closed. Types always forbid.
@@ -150,18 +165,20 @@ def json_schema(
     _check_option("escapes", escapes, get_args(Escapes))
     _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
     enforces_formats = formats == "enforce"
-    whole_number(any_depth, "any_depth", InvalidConstraint, least=0)
+    if any_depth not in ("auto", None):
+        whole_number(any_depth, "any_depth", InvalidConstraint, least=0)
     whole_number(max_count, "max_count", InvalidConstraint, least=1)
     instance_of(limits, Limits, "limits", InvalidConstraint)
     if registry is not None:
         instance_of(registry, Registry, "registry", InvalidConstraint)
+    depths = (_BOUNDED_DEPTH, None) if any_depth == "auto" else (any_depth, any_depth)
     if isinstance(schema_or_type, Mapping | bool):
         document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
-        style = Style(whitespace, property_order, any_depth, max_count, additional_properties, document.float_forms)
+        style = Style(whitespace, property_order, *depths, max_count, additional_properties, document.float_forms)
         return JsonSchema(document, style, limits, escapes=escapes)
     adapter = type_adapter(schema_or_type)
     document = Document(schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
-    style = Style(whitespace, property_order, any_depth, max_count, "forbid", float_forms=False)
+    style = Style(whitespace, property_order, *depths, max_count, "forbid", float_forms=False)
     return JsonSchema(document, style, limits, adapter, escapes=escapes)
 
 

@@ -101,6 +101,10 @@ class Separated(ex.Expression):
     body: ex.Expression
     separator: ex.Expression
 
+    @property
+    def inner(self) -> tuple[ex.Expression, ...]:
+        return (self.body, self.separator)
+
     def add_to(self, nfa: ex.NFA, enter: int, leave: int) -> None:
         before, behind = nfa.new_state(), nfa.new_state()
         nfa.add_empty(enter, before)
@@ -112,14 +116,26 @@ class Separated(ex.Expression):
 KEYWORD_VALUES: Final = ex.Union((ex.literal(b"null"), ex.literal(b"true"), ex.literal(b"false")))
 
 
+_SCALAR: Final = ex.Union((any_string(), NUMBER, KEYWORD_VALUES, EMPTY_ARRAY, EMPTY_OBJECT))
+
+
+def _any_with(inner: ex.Expression, layout: Layout) -> ex.Expression:
+    """Scalars, empty containers, and arrays and objects of what is inside."""
+    items = Separated(inner, layout.comma)
+    members = Separated(layout.member(any_string(), inner), layout.comma)
+    return ex.Union((_SCALAR, layout.array(items), layout.object(members)))
+
+
 @lru_cache(maxsize=32)
 def any_value(depth: int, whitespace: Whitespace) -> ex.Expression:
     """Every JSON value that nests at most ``depth`` deep; a scalar or an empty container has depth 0."""
-    scalar = ex.Union((any_string(), NUMBER, KEYWORD_VALUES, EMPTY_ARRAY, EMPTY_OBJECT))
-    if depth == 0:
-        return ex.Embedded(ex.compile_expression(scalar, Limits()))
-    layout, inner = LAYOUTS[whitespace], any_value(depth - 1, whitespace)
-    items = Separated(inner, layout.comma)
-    members = Separated(layout.member(any_string(), inner), layout.comma)
-    nested = ex.Union((scalar, layout.array(items), layout.object(members)))
+    nested = _any_with(any_value(depth - 1, whitespace), LAYOUTS[whitespace]) if depth else _SCALAR
     return ex.Embedded(ex.compile_expression(nested, Limits()))
+
+
+@lru_cache(maxsize=4)
+def any_definition(whitespace: Whitespace) -> ex.Definition:
+    """Every JSON value."""
+    definition = ex.Definition("any JSON")
+    definition.body = _any_with(ex.Call(definition), LAYOUTS[whitespace])
+    return definition

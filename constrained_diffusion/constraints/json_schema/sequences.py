@@ -87,6 +87,10 @@ class Sequence(ex.Expression, Generic[State]):
                     pending.append(target)
         return found
 
+    @property
+    def inner(self) -> tuple[ex.Expression, ...]:
+        return tuple(part for part, _ in self._parts.values())
+
     def add_to(self, nfa: ex.NFA, enter: int, leave: int) -> None:
         places = [nfa.new_state() for _ in self._number]
         nfa.add_empty(enter, places[0])
