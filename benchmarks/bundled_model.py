@@ -49,11 +49,10 @@ def row(name: str, cases: list[Example], results: list[cd.Generation]) -> list[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="sentences")
-    parser.add_argument("--model", default="tiny")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--show-errors", action="store_true")
     options = parser.parse_args()
-    generator = cd.load(options.model)
+    generator = cd.load()
     cases = list(islice(examples(TEST_SEED, held_out=True), options.count))
     shared: dict[str, Any] = {"seed": 0, "batch_size": options.batch_size, "progress": True}
     constraints = [cd.json_schema(case.schema) for case in cases]

@@ -1,23 +1,34 @@
 """The script that trains the bundled model: its schedule, and that a run which was cut goes on where it was."""
 
 import json
+import random
 from itertools import islice
 
 import jsonschema
 import pytest
 import torch
 
-from constrained_diffusion.models.tiny.corpus import KINDS, examples, is_held_out
-from constrained_diffusion.models.tiny.train import Batch, Recipe, Trainer, learning_rate, partly_accepted
+from constrained_diffusion.models.tiny.corpus import KINDS, LETTERS, Words, examples, is_held_out
+from constrained_diffusion.models.tiny.train import Batch, Cycle, Recipe, Trainer, learning_rate, partly_accepted
 
-RECIPE = Recipe(steps=400, warmup_steps=10, cooldown_share=0.25)
+RECIPE = Recipe(cycles=(Cycle(400, cooldown_share=0.25), Cycle(100, cooldown_share=0.5)), warmup_steps=10)
 
 
-def test_the_rate_rises_and_falls():
-    rates = [learning_rate(step, RECIPE) / RECIPE.learning_rate for step in range(400)]
-    assert rates[0] == pytest.approx(0.1)
+def test_the_rate_rises_and_falls_in_each_cycle():
+    rates = [learning_rate(step, RECIPE) / RECIPE.learning_rate for step in range(RECIPE.steps)]
+    assert len(rates) == 500
+    assert rates[0] == rates[400] == pytest.approx(0.1)
     assert rates[10:300] == [1.0] * 290
-    assert rates[399] == pytest.approx(0.02)
+    assert rates[410:450] == [1.0] * 40
+    assert rates[399] == rates[499] == pytest.approx(0.02)
+
+
+def test_a_share_of_the_coined_words_is_spelled_at_random():
+    letters = {}
+    for share in (0.0, 0.5):
+        words = Words(random.Random(0), spelled_share=share)
+        letters[share] = {letter for _ in range(500) for letter in words.coined().lower()}
+    assert letters[0.0] < set(LETTERS) <= letters[0.5]
 
 
 def test_a_second_pass_holds_draws_of_the_first_at_its_most_certain_positions():

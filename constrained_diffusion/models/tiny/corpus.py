@@ -7,6 +7,7 @@ those held out for testing never occur in training and can only be copied from t
 
 import random
 import re
+import string
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ CITIES = (
 ONSETS = "b br c ch d dr f g gr h j k kl l m n p pr qu r s sh st t th tr v w y z".split()
 VOWELS = "a e i o u a e i o ai ea ou ö é".split()
 CODAS = ("", "", "n", "r", "l", "s", "m", "ck", "nd", "rt", "x")
+LETTERS = string.ascii_lowercase * 4 + "äöüßåøæœéèêëáàâãíîïóòôõúùûñçčćšśžźżłńęąğışőűřťď"
 JOBS = "baker nurse teacher pilot lawyer farmer painter chemist driver engineer writer chef judge".split()
 GOODS = "lamp chair table mug notebook pen kettle bag clock shelf phone bottle carpet mirror cable".split()
 COLORS = "red blue green black white grey yellow brown pink".split()
@@ -89,11 +91,16 @@ MONTHS = ("January February March April May June July August September October N
 
 
 class Words:
-    """Draws words and numbers, all from the training split or all from the held-out split."""
+    """Draws words and numbers, all from the training split or all from the held-out split.
 
-    def __init__(self, rng: random.Random, *, held_out: bool = False) -> None:
+    A ``spelled_share`` of the coined words are letters at random, so that tokens are copied that no
+    list and no syllable holds.
+    """
+
+    def __init__(self, rng: random.Random, *, held_out: bool = False, spelled_share: float = 0.0) -> None:
         self.rng = rng
         self.held_out = held_out
+        self.spelled_share = spelled_share
 
     def fresh(self, draw: Callable[[], str]) -> str:
         """A word of this split."""
@@ -107,6 +114,8 @@ class Words:
     def coined(self) -> str:
         """A word that no list holds."""
         rng = self.rng
+        if self.spelled_share and rng.random() < self.spelled_share:
+            return "".join(rng.choices(LETTERS, k=rng.randint(2, 8))).capitalize()
         syllables = (rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(rng.choice((1, 2, 2))))
         return "".join(syllables).capitalize()
 
@@ -356,10 +365,10 @@ KINDS: dict[str, Kind] = {
 # --- sentences and what is asked of them ---------------------------------------------------------
 
 
-def examples(seed: int, *, held_out: bool = False) -> Iterator[Example]:
+def examples(seed: int, *, held_out: bool = False, spelled_share: float = 0.0) -> Iterator[Example]:
     """An endless stream of examples of one split; the same seed gives the same stream."""
     rng = random.Random(f"{seed}/{held_out}")
-    words = Words(rng, held_out=held_out)
+    words = Words(rng, held_out=held_out, spelled_share=spelled_share)
     while True:
         yield example(words, rng.choice(list(KINDS)))
 

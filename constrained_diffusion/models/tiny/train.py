@@ -40,18 +40,30 @@ so that copying is easy."""
 
 
 @dataclass(frozen=True)
+class Cycle:
+    """A stretch of training: the learning rate rises, stays, and falls again."""
+
+    steps: int
+    cooldown_share: float
+    """The last part lowers the learning rate."""
+    full_canvas_share: float = 0.06
+    """The very last part runs on canvases of full length."""
+    spelled_share: float = 0.0
+    """Share of the coined words that are spelled at random."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides the result."""
 
-    steps: int = 7_000
+    cycles: tuple[Cycle, ...] = (
+        Cycle(7_000, cooldown_share=0.428),
+        Cycle(6_400, cooldown_share=0.6, spelled_share=0.25),
+    )
     warmup_steps: int = 100
-    cooldown_share: float = 0.428
-    """The last part of training lowers the learning rate."""
     copying_steps: tuple[int, int] = (600, 600)
     """The first steps see only sentences to copy from, plain ones and then varied ones: attention to
     the prompt is then learned in minutes, and hardly ever without."""
-    full_canvas_share: float = 0.06
-    """The very last part runs on canvases of full length."""
     batch_size: int = 32
     full_canvas_batch_size: int = 16
     learning_rate: float = 5e-3
@@ -61,6 +73,18 @@ class Recipe:
     vocabulary_size: int = 896
     canvas_length: int = 256
     seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        return sum(cycle.steps for cycle in self.cycles)
+
+    def cycle_at(self, step: int) -> tuple[Cycle, int]:
+        """The cycle that a step falls into, and the number of the step in it."""
+        for cycle in self.cycles:
+            if step < cycle.steps:
+                return cycle, step
+            step -= cycle.steps
+        return self.cycles[-1], self.cycles[-1].steps
 
 
 # --- tokenizer and architecture ------------------------------------------------------------------
@@ -222,13 +246,20 @@ def batches(recipe: Recipe, stream: Iterator[Task], seed: int) -> Iterator[Batch
 
 
 def curriculum(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, first_step: int) -> Iterator[Batch]:
-    """The batches from a step on."""
-    seed = recipe.seed + first_step
+    """The batches from a step on: the first cycle begins with copying."""
+    seed, step = recipe.seed + first_step, first_step
+    end = 0
     for steps, is_varied in zip(recipe.copying_steps, (False, True), strict=True):
-        easy = batches(recipe, whole_answers(tokenizer, copying_examples(seed, is_varied=is_varied)), seed)
-        yield from itertools.islice(easy, max(steps - first_step, 0))
-        first_step = max(first_step - steps, 0)
-    yield from batches(recipe, tasks(tokenizer, examples(seed), seed), seed)
+        end += steps
+        easy = whole_answers(tokenizer, copying_examples(seed, is_varied=is_varied))
+        yield from itertools.islice(batches(recipe, easy, seed), max(end - step, 0))
+        step = max(step, end)
+    end = 0
+    for cycle in recipe.cycles:
+        end += cycle.steps
+        stream = examples(seed, spelled_share=cycle.spelled_share)
+        yield from itertools.islice(batches(recipe, tasks(tokenizer, stream, seed), seed), max(end - step, 0))
+        step = max(step, end)
 
 
 def collate(group: list[Task], rng: random.Random, recipe: Recipe) -> Batch:
@@ -304,9 +335,10 @@ def loss_of(model: DiffusionGemmaForBlockDiffusion, batch: Batch, recipe: Recipe
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """Up during warm-up, then constant, and in the last part down to a fiftieth."""
+    """In each cycle up during warm-up, then constant, and in the last part down to a fiftieth."""
+    cycle, step = recipe.cycle_at(step)
     up = (step + 1) / recipe.warmup_steps
-    down = (recipe.steps - step) / (recipe.steps * recipe.cooldown_share)
+    down = (cycle.steps - step) / (cycle.steps * cycle.cooldown_share)
     return recipe.learning_rate * max(min(up, down, 1.0), 0.02)
 
 
@@ -370,7 +402,8 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.step, self.recipe)
-        is_full = self.recipe.steps - self.step <= self.recipe.steps * self.recipe.full_canvas_share
+        cycle, step = self.recipe.cycle_at(self.step)
+        is_full = cycle.steps - step <= cycle.steps * cycle.full_canvas_share
         loss = loss_of(self.model, at_full_length(batch, self.recipe) if is_full else batch, self.recipe, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -413,11 +446,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoint", help="where the model goes")
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints of the training go")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--save-every", type=int, default=250)
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    recipe = Recipe(steps=arguments.steps)
+    recipe = Recipe()
     tokenizer = train_tokenizer(recipe)
     export(train(recipe, tokenizer, arguments.work, arguments.save_every), tokenizer, arguments.out)
 
