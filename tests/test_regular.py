@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import regex as regex_package
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 
 import constrained_diffusion as cd
 from constrained_diffusion.automata import expressions as ex
@@ -227,7 +227,11 @@ def test_laws(first, second, third):
     a, b, c = (cd.regex(p) for p in (first, second, third))
 
     def same(left, right):
-        assert left.automaton().same_language(right.automaton())
+        try:
+            automata = left.automaton(), right.automaton()
+        except cd.errors.LimitExceeded:
+            reject()  # a few patterns are too large to be made deterministic
+        assert automata[0].same_language(automata[1])
 
     same(a | b, b | a)
     same(a & b, b & a)
