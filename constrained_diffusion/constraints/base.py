@@ -206,6 +206,8 @@ class Combined(RegularConstraint):
         )
         self._fixed: dict[tuple[tuple[str, str], ...], Combined] = {}
         self.warnings = tuple(dict.fromkeys(warning for part in operands for warning in part.warnings))
+        # Known from the operands: a row that grows by one operand at a time is not looked through anew each time.
+        self.is_recursive = any(operand.is_recursive for operand in operands)
 
     @property
     def has_fixed_parts(self) -> bool:
