@@ -1,7 +1,7 @@
 """The constraint that a JSON Schema, or a Python type, describes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from typing import Any, Final, Literal, final, get_args
 
@@ -102,11 +102,11 @@ def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compile
     raise LimitExceeded("max_schema_work", limits.max_schema_work, "the work to read the schema")
 
 
-def _depths(style: Style) -> list[tuple[int | None, int | None]]:
+def _depths(style: Style) -> Iterator[tuple[int | None, int | None]]:
     """Depths of any JSON and of references that are tried, in order."""
-    first = (style.any_depth, style.ref_depth)
+    yield style.any_depth, style.ref_depth
     deepest = _BOUNDED_DEPTH if style.ref_depth is None else style.ref_depth - 1
-    return [first, *((depth, depth) for depth in range(deepest, -1, -1))]
+    yield from ((depth, depth) for depth in range(deepest, -1, -1))
 
 
 def json_schema(
@@ -165,7 +165,7 @@ def json_schema(
     _check_option("escapes", escapes, get_args(Escapes))
     _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
     enforces_formats = formats == "enforce"
-    if any_depth not in ("auto", None):
+    if any_depth is not None and not (isinstance(any_depth, str) and any_depth == "auto"):
         whole_number(any_depth, "any_depth", InvalidConstraint, least=0)
     whole_number(max_count, "max_count", InvalidConstraint, least=1)
     instance_of(limits, Limits, "limits", InvalidConstraint)
