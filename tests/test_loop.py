@@ -433,3 +433,15 @@ def test_pins_on_a_later_canvas_steer_the_earlier_ones():
         assert (text[20], text[24], text.count("1")) == ("1", "z", 1)
     with pytest.raises(cd.errors.InfeasibleError, match="pinned behind this canvas, up to position 18"):
         generator.generate("", cd.regex("a{20}"), pins=[-1] * 18 + [ord("b")], max_new_tokens=40)
+
+
+@pytest.mark.parametrize("arguments", [("x\ud800", None), (["x", "\ud800"], None)])
+def test_a_prompt_that_utf8_cannot_spell_is_refused(arguments):
+    with pytest.raises(cd.errors.ModelError, match="surrogate pair"):
+        GENERATOR.generate(*arguments, max_new_tokens=4)
+
+
+@pytest.mark.parametrize(("arguments", "name"), [((None,), "denoiser"), ((GENERATOR.denoiser, None), "process")])
+def test_a_generator_of_something_else_is_refused(arguments, name):
+    with pytest.raises(cd.errors.ModelError, match=f"^{name} is NoneType"):
+        cd.Generator(*arguments)

@@ -478,7 +478,7 @@ def test_why_there_are_no_probabilities():
     overlapping = cd.template("{x}{y}", x=cd.choice(["a", "aa"]), y=cd.choice(["a", "aa"]))
     options = {"seed": 0, "max_new_tokens": 6, "max_passes": 1}
     assert "in several ways" in generator.generate("", overlapping, **options).slots["x"].unlisted
-    assert "more than 64 texts" in generator.generate("", cd.template("{x:[ab]+}"), **options).slots["x"].unlisted
+    assert "at most 64 texts" in generator.generate("", cd.template("{x:[ab]+}"), **options).slots["x"].unlisted
 
 
 def test_answers_longer_than_a_canvas():

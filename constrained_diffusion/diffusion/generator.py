@@ -63,6 +63,8 @@ class Generator:
     """
 
     def __init__(self, denoiser: Denoiser, process: Process = Process()) -> None:
+        instance_of(denoiser, Denoiser, "denoiser", ModelError)
+        instance_of(process, Process, "process", ModelError)
         self.denoiser = denoiser
         self.process = process
         self._compiled: WeakKeyDictionary[Constraint, dict[Limits, TokenAutomaton]] = WeakKeyDictionary()
@@ -271,7 +273,7 @@ class Generator:
         beginning = utf8(given[0]) if given and given[0] is not None else b""
         instance_of(prompt, str, "prompt", ModelError)
         context = self._prompt_text(prompt, None, None) if prompt else ""
-        ids = self.denoiser.prompt_ids(context + beginning.decode())
+        ids = self._prompt_ids(context + beginning.decode())
         healed = self._healed(ids, beginning)
         rest = [None if piece is None else utf8(piece) for piece in given[1 if beginning else 0 :]]
         begun = beginning[: len(beginning) - len(healed)]
@@ -561,8 +563,22 @@ class Generator:
             reference=automaton if is_narrowed else None,
             questions=list(questions.values()),
         )
-        ids = self.denoiser.prompt_ids(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self._prompt_ids(prompt) if isinstance(prompt, str) else list(prompt)
         return Job(ids, constraint, draft, tuple(questions))
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        """The token ids of a formatted prompt.
+
+        Raises:
+            ModelError: it holds half a surrogate pair, which UTF-8 cannot spell.
+        """
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise ModelError(
+                f"the prompt holds half a surrogate pair at character {error.start}; expected text that UTF-8 can spell"
+            ) from error
+        return self.denoiser.prompt_ids(prompt)
 
     def _write(self, jobs: Sequence[Job], settings: Settings, notify: OnPass) -> Iterator[int]:
         prompts, drafts = [job.prompt for job in jobs], [job.draft for job in jobs]

@@ -20,8 +20,8 @@ MOST_LISTED: Final = 64
 """Slots with at most this many texts have probabilities unless asked otherwise."""
 _SEVERAL_WAYS: Final = "a text can be split into its slots in several ways, so what stands in one is no single event"
 _UNASKED: Final = (
-    f"more than {MOST_LISTED} texts could stand here, or the slot is not in every text exactly once; ask=[name] lists "
-    f"more, or says why it cannot"
+    f"they were not asked for: without ask=, slots that stand in every text exactly once and have at most "
+    f"{MOST_LISTED} texts are listed; with it, those that it names"
 )
 MOST_JOINT: Final = 1000
 """A joint distribution lists at most this many combinations."""
