@@ -563,6 +563,11 @@ def test_free_text_ends_where_the_marker_begins(text, marker):
     assert free.matches(text) == ((text + marker).find(marker) == len(text))
 
 
+def test_an_empty_marker_is_refused():
+    with pytest.raises(cd.errors.InvalidConstraint, match="until is str ''; expected the text that ends"):
+        cd.text(until="")
+
+
 @settings(deadline=None, max_examples=80)
 @given(st.text("abc", max_size=9))
 def test_tagged_parts(text):
