@@ -2,8 +2,11 @@
 
 from typing import NamedTuple, final
 
+import numpy as np
+
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.byte_automaton import ByteAutomaton
+from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.composition import composed
 from constrained_diffusion.automata.network import network_of
 from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows, any_bytes
 from constrained_diffusion.errors import UnsupportedConstraint
@@ -38,8 +41,33 @@ def acceptor(expression: ex.Expression, limits: Limits) -> ByteAutomaton:
         whole = root if others is None else ex.compile_expression(ex.Intersection((ex.Embedded(root), others)), limits)
         return ex.compile_expression(ex.Continuation(ex.Embedded(whole), core.beginning), limits)
     side = any_bytes() if others is None else ex.compile_expression(others, limits)
-    grammar = Grammar.of_network(network_of(root, meter, limits))
+    grammar = _grammar_of(root, meter, limits)
     return PushdownAutomaton(grammar, Windows.largest(grammar, side.num_states), side, limits, core.beginning)
+
+
+def _grammar_of(root: ByteDFA, meter: ex.Meter, limits: Limits) -> Grammar:
+    """The grammar of an automaton over bytes and calls, and of what it calls.
+
+    Raises:
+        UnsupportedConstraint: it calls both grammars and schemas.
+    """
+    definitions = [*meter.called]
+    calls = root.table[:, root.byte_class[NUM_BYTES:]]
+    called = [definitions[number] for number in np.flatnonzero(np.any(calls != DEAD, axis=0)).tolist()]
+    grammars = [definition.grammar for definition in called if definition.grammar is not None]
+    if not grammars:
+        return Grammar.of_network(network_of(root, meter, limits))
+    if len(grammars) < len(called):
+        schema = next(definition.name for definition in called if definition.grammar is None)
+        raise UnsupportedConstraint(
+            f"a grammar and {schema}, which refers to itself, cannot be parts of one constraint; bound the depth of the "
+            f"latter (any_depth=2)",
+            construct="grammar beside a recursive schema",
+        )
+    bytes_only = root.table[:, root.byte_class[:NUM_BYTES]]
+    is_alone = len(grammars) == 1 and root.num_states == 2 and bool(np.all(bytes_only == DEAD))
+    is_once = is_alone and root.accepting.tolist() == [False, True] and calls[1].max() == DEAD
+    return grammars[0] if is_once else composed(root, [definition.grammar for definition in definitions])
 
 
 def _core(expression: ex.Expression) -> _Core:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteD
 from constrained_diffusion.automata.utf8 import ALL_CODE_POINTS, CodePoints, byte_ranges
 from constrained_diffusion.errors import LimitExceeded, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
+
+if TYPE_CHECKING:
+    from constrained_diffusion.automata.pushdown import Grammar
 
 
 class Expression(ABC):
@@ -210,11 +213,13 @@ class Definition:
     Attributes:
         name: for messages.
         body: the language; set once it is known.
+        grammar: the tables of the language's parser, where it is that of a grammar; it then has no body.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, grammar: "Grammar | None" = None) -> None:
         self.name = name
         self.body: Expression = NOTHING
+        self.grammar = grammar
 
 
 @final

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.frame import Frame
 from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
 from constrained_diffusion.automata.relaxation import Relaxation
 from constrained_diffusion.automata.storage import read_arrays, write_arrays
@@ -16,13 +17,14 @@ from constrained_diffusion.automata.threads_nfa import UNMATCHED
 from constrained_diffusion.errors import ModelError
 from constrained_diffusion.limits import Limits
 
-_FORMAT: Final = "constrained-diffusion grammar 1"
+_FORMAT: Final = "constrained-diffusion grammar 2"
 _DFA_ARRAYS: Final = ("table", "byte_class", "accepting")
 _TABLES: Final = (
-    *("action", "goto", "rule_length", "rule_origin", "ignored"),
+    *("action", "goto", "rule_length", "rule_origin", "is_end", "ignored"),
     *("scan", "byte_class", "match", "scan_start"),
 )
-_NUMBERS: Final = ("start", "end_state", "shortest")
+_NUMBERS: Final = ("start", "shortest")
+_FRAME: Final = tuple(Frame.__dataclass_fields__)
 
 
 def save_grammar(grammar: Grammar, path: Path) -> None:
@@ -72,6 +74,7 @@ def grammar_arrays(grammar: Grammar) -> dict[str, Any]:
         "grammar_items": np.array(items, np.int64).reshape(-1, 3),
         "grammar_item_counts": np.array([len(part) for part in grammar.items], np.int64),
         "grammar_fingerprint": np.array(grammar.fingerprint or ""),
+        **({} if grammar.frame is None else {f"frame_{name}": getattr(grammar.frame, name) for name in _FRAME}),
     }
 
 
@@ -92,6 +95,7 @@ def grammar_of(arrays: Mapping[str, Any]) -> Grammar:
         terminals=tuple(str(name) for name in arrays["grammar_terminals"]),
         items=tuple(tuple(items[begin:end]) for begin, end in pairwise(begins)),
         fingerprint=str(arrays["grammar_fingerprint"]) or None,
+        frame=Frame(*(arrays[f"frame_{name}"] for name in _FRAME)) if "frame_table" in arrays else None,
         **tables,
         **numbers,
     )
@@ -106,6 +110,7 @@ def _check_grammar(grammar: Grammar, items: NDArray[np.int64]) -> None:
     check_fit(states > 0 and scan_states > 0 and len(grammar.items) == states)
     check_fit(grammar.action.shape == (states, terminals + 1) and grammar.goto.shape == (states, nonterminals))
     check_fit(grammar.rule_origin.shape == (rules,) and grammar.ignored.shape == (terminals,))
+    check_fit(grammar.is_end.shape == (states,) and grammar.is_end.dtype == np.bool_)
     check_fit(grammar.scan.ndim == 2 and grammar.byte_class.shape == (256,))
     check_fit(grammar.match.shape == (scan_states,) and grammar.scan_start.shape == (states,))
     _check_range(grammar.action, -1 - rules, states)
@@ -116,9 +121,24 @@ def _check_grammar(grammar: Grammar, items: NDArray[np.int64]) -> None:
     _check_range(grammar.byte_class, 0, grammar.scan.shape[1])
     _check_range(grammar.match, UNMATCHED, terminals)
     _check_range(grammar.scan_start, 0, scan_states)
-    _check_range(np.array([grammar.start, grammar.end_state]), 0, states)
+    _check_range(np.array([grammar.start]), 0, states)
     _check_range(items[:, 0], -1, nonterminals)
     _check_range(items[:, 1:], 0, 2**31)
+    if grammar.frame is not None:
+        _check_frame(grammar.frame, states, grammar.scan.shape[1])
+
+
+def _check_frame(frame: Frame, parser_states: int, byte_classes: int) -> None:
+    states, places = frame.num_states, len(frame.bottom)
+    check_fit(states > 0 and frame.table.shape == (states, byte_classes) and frame.accepting.shape == (states,))
+    check_fit(frame.call_begin.shape == (states + 1,) and bool(np.all(np.diff(frame.call_begin) >= 0)))
+    check_fit(int(frame.call_begin[0]) == 0 and int(frame.call_begin[-1]) == len(frame.calls))
+    check_fit(frame.back.shape == (places,) and frame.shortest.shape == (places,) and places > 0)
+    _check_range(frame.table, DEAD, states)
+    _check_range(frame.calls, 0, places)
+    _check_range(frame.bottom, 0, parser_states)
+    _check_range(frame.back, 0, states)
+    _check_range(frame.shortest, 0, 2**31)
 
 
 def automaton_arrays(automaton: PushdownAutomaton, relaxation: Relaxation) -> dict[str, Any]:
@@ -126,9 +146,11 @@ def automaton_arrays(automaton: PushdownAutomaton, relaxation: Relaxation) -> di
     return {
         **grammar_arrays(automaton.grammar),
         **dfa_arrays(automaton.side, "side_"),
-        "windows": np.array([automaton.windows.size, automaton.windows.is_forgetful]),
+        "beginning": np.frombuffer(automaton.beginning, np.uint8),
+        "windows": np.array([automaton.windows.size, automaton.windows.is_forgetful, automaton.windows.has_places]),
         "max_configurations": np.array(automaton.limits.max_configurations),
         "place": relaxation.place,
+        "outside": relaxation.outside,
         "entry": relaxation.entry,
     }
 
@@ -141,16 +163,19 @@ def automaton_of(arrays: Mapping[str, Any], dfa: ByteDFA) -> tuple[PushdownAutom
         KeyError: one is missing.
     """
     grammar, side = grammar_of(arrays), dfa_of(arrays, "side_")
-    size, is_forgetful = arrays["windows"].tolist()
-    check_fit(0 < size < 2**10 and is_forgetful in (0, 1))
-    windows = Windows.of(grammar, size, is_forgetful=bool(is_forgetful))
-    relaxation = Relaxation(dfa, arrays["place"], arrays["entry"])
+    size, is_forgetful, has_places = arrays["windows"].tolist()
+    check_fit(0 < size < 2**10 and is_forgetful in (0, 1) and has_places in (0, 1))
+    windows = Windows.of(grammar, size, is_forgetful=bool(is_forgetful), has_places=bool(has_places))
+    relaxation = Relaxation(dfa, arrays["place"], arrays["outside"], arrays["entry"])
+    check_fit(len(relaxation.outside) == (1 if grammar.frame is None else grammar.frame.num_states))
+    check_fit(arrays["beginning"].ndim == 1 and arrays["beginning"].dtype == np.uint8)
     check_fit(relaxation.place.shape == (len(windows.known), len(grammar.scan)))
     check_fit(relaxation.entry.ndim == 2 and relaxation.entry.shape[1] == side.num_states)
     _check_range(relaxation.place, DEAD, len(relaxation.entry))
+    _check_range(relaxation.outside, DEAD, len(relaxation.entry))
     _check_range(relaxation.entry, DEAD, dfa.num_states)
     limits = Limits(max_configurations=int(arrays["max_configurations"]))
-    return PushdownAutomaton(grammar, windows, side, limits), relaxation
+    return PushdownAutomaton(grammar, windows, side, limits, arrays["beginning"].tobytes()), relaxation
 
 
 def check_fit(is_fit: bool) -> None:

@@ -7,6 +7,9 @@ bytes since then again while the scanner goes on. So nothing is read twice, and 
 
 In a ``Network`` the stack holds the places to come back to, the scanner's state is that of the automaton at work, and
 there is no fallback.
+
+Where grammars stand in a ``Frame``, a state is a set of threads: each is a configuration inside a grammar, or a state of
+the frame on no stack. A set is a linked list of configurations, in order of their numbers.
 """
 
 import threading
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.frame import Frame
 from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown_kernels import FAR, FULL, Store, Tables
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
@@ -29,6 +33,8 @@ from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
 
 Result = TypeVar("Result")
+Known = tuple[tuple[int, ...], bool, int]
+"""What is known of a stack: symbols, the top first, whether the last of them is the bottom, and the place of that."""
 
 TAIL: Final = 0
 """The state behind the end of a text, on tokens; no text leads to it."""
@@ -56,7 +62,8 @@ class Grammar:
         action: int32 [Q, T + 1], see ``pushdown_kernels.Tables``.
         goto: int32 [Q, NT].
         rule_length, rule_origin: int32 [R].
-        start, end_state: parser states.
+        start: the parser state at the bottom of a stack.
+        is_end: bool [Q], whether a text is complete in a parser state.
         ignored: bool [T].
         scan: int32 [S, K], the next scanner state for each class of bytes, or ``DEAD``; byte_class: uint8 [256].
         match: int32 [S], as in ``threads_nfa.ScannerDFA``.
@@ -66,6 +73,7 @@ class Grammar:
         fingerprint: grammars with the same one are the same; None where none is known.
         network: where texts are those of a network instead: its places to come back to are the parser states, its
             automata the scanners, whose starts may be met again, and there are no terminals.
+        frame: what stands around the texts, if anything does; ``start`` is then that of one of several places.
     """
 
     terminals: tuple[str, ...]
@@ -74,7 +82,7 @@ class Grammar:
     rule_length: NDArray[np.int32]
     rule_origin: NDArray[np.int32]
     start: int
-    end_state: int
+    is_end: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
     scan: NDArray[np.int32]
     byte_class: NDArray[np.uint8]
@@ -84,6 +92,7 @@ class Grammar:
     shortest: int
     fingerprint: str | None = None
     network: Network | None = None
+    frame: Frame | None = None
 
     @classmethod
     def of_network(cls, network: Network) -> "Grammar":
@@ -96,7 +105,7 @@ class Grammar:
             rule_length=np.zeros(0, np.int32),
             rule_origin=np.zeros(0, np.int32),
             start=0,
-            end_state=DEAD,
+            is_end=np.zeros(places, np.bool_),
             ignored=np.zeros(0, np.bool_),
             scan=network.table,
             byte_class=network.byte_class,
@@ -111,6 +120,11 @@ class Grammar:
     def num_states(self) -> int:
         """Parser states."""
         return len(self.action)
+
+    @cached_property
+    def bottoms(self) -> tuple[int, ...]:
+        """The parser states that lie at the bottom of a stack: one for each place."""
+        return (self.start,) if self.frame is None else tuple(self.frame.bottom.tolist())
 
     @cached_property
     def stands_on(self) -> tuple[frozenset[int], ...]:
@@ -166,59 +180,69 @@ class Windows:
 
     Attributes:
         size: the most symbols of a window.
-        known: of each window its symbols, the top first, and whether the bottom is among them.
+        known: of each window its symbols, the top first, whether the bottom is among them, and the place where the
+            grammar was called, -1 where that is not told apart. The first windows are those of the bottoms.
         push: int32 [W, Q], the window when a symbol is pushed, or -1 where that cannot be.
         is_forgetful: whether the relaxation forgets the stack behind every terminal, and knows only which terminal
             that was.
+        has_places: whether places are told apart.
     """
 
     size: int
-    known: tuple[tuple[tuple[int, ...], bool], ...]
+    known: tuple[Known, ...]
     push: NDArray[np.int32]
     is_forgetful: bool = False
+    has_places: bool = True
 
     def coarser(self, grammar: Grammar) -> "Windows | None":
         """What tells fewer stacks apart, or None."""
         if self.is_forgetful:
             return None
         if self.size > 1:
-            return Windows.of(grammar, self.size - 1)
+            return Windows.of(grammar, self.size - 1, has_places=self.has_places)
+        if self.has_places and len(grammar.bottoms) > 1:
+            return Windows.of(grammar, 1, has_places=False)
         return replace(self, is_forgetful=True) if grammar.network is None else None
 
     @classmethod
-    def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False) -> "Windows":
+    def of(
+        cls, grammar: Grammar, size: int, *, is_forgetful: bool = False, has_places: bool = True
+    ) -> "Windows":
         """All windows of that size."""
-        first: tuple[tuple[int, ...], bool] = ((grammar.start,), True)
-        numbers = {first: 0}
-        known = [first]
+        known: list[Known] = [
+            ((bottom,), True, place if has_places else DEAD) for place, bottom in enumerate(grammar.bottoms)
+        ]
+        numbers = {window: number for number, window in enumerate(known)}
         rows = []
-        for symbols, has_bottom in known:
+        for symbols, has_bottom, place in known:
             row = np.full(grammar.num_states, DEAD, np.int32)
             for symbol in sorted(grammar.stands_on[symbols[0]]):
                 longer = (symbol, *symbols)
-                window = longer[:size], has_bottom and len(longer) <= size
+                window = longer[:size], has_bottom and len(longer) <= size, place
                 if window not in numbers:
                     numbers[window] = len(known)
                     known.append(window)
                 row[symbol] = numbers[window]
             rows.append(row)
-        return cls(size, tuple(known), np.array(rows), is_forgetful)
+        return cls(size, tuple(known), np.array(rows), is_forgetful, has_places)
 
     @classmethod
     def largest(cls, grammar: Grammar, side_states: int = 1) -> "Windows":
         """The largest windows that stay within bounds, given the states of the automaton beside the grammar."""
-        windows = cls.of(grammar, 1)
-        most = _MOST_SCANNER_STATES if grammar.network is None else _MOST_NETWORK_STATES
+        most = (_MOST_SCANNER_STATES if grammar.network is None else _MOST_NETWORK_STATES) // side_states
+        windows = cls.of(grammar, 1, has_places=False)
+        if len(grammar.bottoms) * windows.scanner_states(grammar) <= most:
+            windows = cls.of(grammar, 1)
         for size in range(2, _LARGEST_WINDOW + 1):
-            larger = cls.of(grammar, size)
-            if larger.scanner_states(grammar) * side_states > most:
+            larger = cls.of(grammar, size, has_places=windows.has_places)
+            if larger.scanner_states(grammar) > most:
                 break
             windows = larger
         return windows
 
     def scanner_states(self, grammar: Grammar) -> int:
         """Pairs of a window and a state of its scanner."""
-        return sum(len(grammar.scanned_from[int(grammar.scan_start[symbols[0]])]) for symbols, _ in self.known)
+        return sum(len(grammar.scanned_from[int(grammar.scan_start[symbols[0]])]) for symbols, *_ in self.known)
 
 
 @final
@@ -247,11 +271,13 @@ class PushdownAutomaton(ByteAutomaton):
         self._lock = threading.Lock()
         self._width = int(self.tables.successor.max(initial=0)) + 1
         self.store = _empty_store(_FIRST_CAPACITY, self._width)
-        bottom = self.call(kernels.push, DEAD, grammar.start)
+        # The first stacks are the bottoms, so their numbers are those of the places.
+        for bottom in grammar.bottoms:
+            self.call(kernels.push, DEAD, bottom)
         # The first configuration is the tail; it only takes the number.
         self.call(kernels.intern_tail)
         is_empty = grammar.shortest >= FAR or side.is_empty
-        self._start = DEAD if is_empty else int(self.call(kernels.fresh, bottom, 0))
+        self._start = DEAD if is_empty else int(self.call(kernels.start))
         self._start = self.run(beginning)
 
     def with_windows(self, windows: Windows) -> "PushdownAutomaton":
@@ -276,7 +302,7 @@ class PushdownAutomaton(ByteAutomaton):
 
     def closing_text(self, state: int, most: int) -> bytes | None:
         """A short text that completes the text from a state, if one is found among so many states."""
-        arguments = state, self.grammar.shortest, self._representatives, most
+        arguments = state, self._representatives, most
         for is_narrow in (True, False):
             found = self.call(kernels.closing_text, *arguments, is_narrow)
             if found is not None:
@@ -314,7 +340,7 @@ class PushdownAutomaton(ByteAutomaton):
         if capacity > 2 * self.limits.max_configurations:
             raise LimitExceeded("max_configurations", self.limits.max_configurations, "the states of a grammar")
         new = _empty_store(capacity, self._width)
-        for name in ("symbol", "below", "window", "closing"):
+        for name in ("symbol", "below", "place", "window", "closing"):
             getattr(new, name)[:stacks] = getattr(old, name)[:stacks]
         for name in ("stack", "scanner", "fallback", "side"):
             getattr(new, name)[:configs] = getattr(old, name)[:configs]
@@ -334,6 +360,7 @@ def _empty_store(capacity: int, width: int) -> Store:
     return Store(
         symbol=ints(capacity),
         below=ints(capacity),
+        place=ints(capacity),
         window=ints(capacity),
         closing=ints(capacity, width),
         stack=ints(capacity),
@@ -348,6 +375,15 @@ def _empty_store(capacity: int, width: int) -> Store:
 
 _NO_ROW: Final = np.full(1, DEAD, np.int32)
 _NO_TABLE: Final = np.full((1, 1), DEAD, np.int32)
+_NO_FRAME: Final = Frame(
+    table=_NO_TABLE,
+    accepting=np.zeros(1, np.bool_),
+    call_begin=np.zeros(2, np.int64),
+    calls=np.empty(0, np.int32),
+    bottom=_NO_ROW,
+    back=_NO_ROW,
+    shortest=_NO_ROW,
+)
 
 
 def _successors(grammar: Grammar) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
@@ -362,10 +398,21 @@ def _successors(grammar: Grammar) -> tuple[NDArray[np.int32], NDArray[np.int64],
     return successor, begin, np.array([state for others in ranked for state in others], np.int32)
 
 
+def _taken(grammar: Grammar, frame: Frame) -> NDArray[np.bool_]:
+    """Whether a byte of each class, or in the last column the end, may come in a state of the frame, bool [F, K + 1]."""
+    taken = np.concatenate([frame.table != DEAD, frame.accepting[:, None]], axis=1)
+    if len(frame.calls):
+        may_be_empty = frame.shortest[frame.calls] == 0
+        begins = grammar.scan[grammar.scan_start[frame.bottom[frame.calls]]] != DEAD
+        begun = np.concatenate([begins, np.zeros((len(begins), 1), np.bool_)], axis=1) | may_be_empty[:, None]
+        np.logical_or.at(taken, frame.callers, begun)
+    return taken
+
+
 def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
     is_start = np.zeros(len(grammar.scan), np.bool_)
     is_start[grammar.scan_start] = True
-    network = grammar.network
+    network, frame = grammar.network, grammar.frame or _NO_FRAME
     successor, successor_begin, successors = _successors(grammar)
     items = [item for part in grammar.items for item in part]
     columns = np.array(items, np.int32).reshape(-1, 3)
@@ -375,7 +422,8 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         goto=grammar.goto,
         rule_length=grammar.rule_length,
         rule_origin=grammar.rule_origin,
-        end_state=grammar.end_state,
+        is_end=grammar.is_end,
+        shortest=np.full(1, grammar.shortest, np.int32) if grammar.frame is None else frame.shortest,
         ignored=grammar.ignored,
         scan_start=grammar.scan_start,
         scan=grammar.scan,
@@ -398,6 +446,14 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         back=_NO_TABLE if network is None else network.back,
         least=_NO_ROW if network is None else network.least,
         least_behind=_NO_ROW if network is None else network.least_behind,
+        has_frame=grammar.frame is not None,
+        frame=frame.table,
+        frame_accepting=frame.accepting,
+        frame_takes=_taken(grammar, frame),
+        frame_call_begin=frame.call_begin,
+        frame_calls=frame.calls,
+        frame_back=frame.back,
+        frame_least=frame.least,
         side=np.ascontiguousarray(side_table),
         side_accepting=side.accepting,
     )

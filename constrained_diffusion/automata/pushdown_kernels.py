@@ -24,6 +24,10 @@ FAR = 2**30
 """No way to the end is known."""
 END_CLASS = 1
 """The token class of the end tokens, see ``lifting``."""
+SEVERAL = -2
+"""In place of a stack: the configuration is a set of threads. Its scanner is the first one, its fallback the rest."""
+_MOST_THREADS = 64
+"""Threads of one configuration that are followed; texts that only further ones would read are given up."""
 _MOST_FALLBACKS = 32
 """Lexing that must back up over more pending matches than these at once is not followed."""
 _MOST_REDUCTIONS = 100_000
@@ -39,7 +43,8 @@ class Tables(NamedTuple):
         action: int32 [Q, T + 1].
         goto: int32 [Q, NT], the parser state behind a nonterminal.
         rule_length, rule_origin: int32 [R].
-        end_state: the parser state in which a text is complete.
+        is_end: bool [Q], whether a text is complete in a parser state.
+        shortest: int32 [P], the least bytes of a text at each place.
         ignored: bool [T].
         scan_start: int32 [Q], where the scanner of each parser state begins.
         scan: int32 [S, K], the next scanner state for each byte class; byte_class: uint8 [256].
@@ -52,6 +57,10 @@ class Tables(NamedTuple):
             successor_begin: int64 [Q + 1]; successors: int32, those of each parser state in order of rank.
         window_push: int32 [W, Q], the window of a stack from that of the stack below and the symbol on top.
         is_network: whether it is a network; then ``call``, ``tag``, ``back``, ``least`` and ``least_behind`` are its.
+        has_frame: whether grammars stand in a frame (see ``frame``); then ``frame``, its table, ``frame_accepting``,
+            ``frame_call_begin``, ``frame_calls``, ``frame_back`` and ``frame_least`` are its.
+        frame_takes: bool [F, K + 1], whether a byte of each class may come in its states, or in the last column the
+            end of the text; in doubt it may.
         side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M].
     """
 
@@ -59,7 +68,8 @@ class Tables(NamedTuple):
     goto: NDArray[np.int32]
     rule_length: NDArray[np.int32]
     rule_origin: NDArray[np.int32]
-    end_state: int
+    is_end: NDArray[np.bool_]
+    shortest: NDArray[np.int32]
     ignored: NDArray[np.bool_]
     scan_start: NDArray[np.int32]
     scan: NDArray[np.int32]
@@ -82,6 +92,14 @@ class Tables(NamedTuple):
     back: NDArray[np.int32]
     least: NDArray[np.int32]
     least_behind: NDArray[np.int32]
+    has_frame: bool
+    frame: NDArray[np.int32]
+    frame_accepting: NDArray[np.bool_]
+    frame_takes: NDArray[np.bool_]
+    frame_call_begin: NDArray[np.int64]
+    frame_calls: NDArray[np.int32]
+    frame_back: NDArray[np.int32]
+    frame_least: NDArray[np.int32]
     side: NDArray[np.int32]
     side_accepting: NDArray[np.bool_]
 
@@ -94,6 +112,7 @@ class Store(NamedTuple):
 
     Attributes:
         symbol, below: int32 [stacks], the parser state on top and the rest, -1 at the bottom.
+        place: int32 [stacks], the place of the bottom.
         window: int32 [stacks], what is known of the top of the stack.
         closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top; of a
             network [stacks, 1], those behind what the top was called for.
@@ -104,6 +123,7 @@ class Store(NamedTuple):
 
     symbol: NDArray[np.int32]
     below: NDArray[np.int32]
+    place: NDArray[np.int32]
     window: NDArray[np.int32]
     closing: NDArray[np.int32]
     stack: NDArray[np.int32]
@@ -174,7 +194,9 @@ def push(tables, store, stack, symbol):
     store.stack_slots[slot] = new
     store.symbol[new] = symbol
     store.below[new] = stack
-    store.window[new] = tables.window_push[store.window[stack], symbol] if stack >= 0 else 0
+    # The first stacks and windows are the bottoms, one for each place.
+    store.place[new] = store.place[stack] if stack >= 0 else new
+    store.window[new] = tables.window_push[store.window[stack], symbol] if stack >= 0 else new
     _measure(tables, store, new)
     return new
 
@@ -217,11 +239,11 @@ def _behind_item(tables, store, stack, item):
 
 
 @njit(cache=True, nogil=True)
-def closing_of_stack(tables, store, stack, whole):
-    """The least bytes that close a stack, an estimate; ``whole`` is that of the bare start."""
+def closing_of_stack(tables, store, stack):
+    """The least bytes that close a stack, an estimate."""
     below = store.below[stack]
     if below < 0:
-        return whole
+        return tables.shortest[store.place[stack]]
     return store.closing[below, tables.successor[store.symbol[below], store.symbol[stack]]]
 
 
@@ -260,7 +282,7 @@ def is_complete(tables, store, stack):
         stack = _reduced(tables, store, stack, -2 - action)
         if stack < 0:
             return False
-        if store.symbol[stack] == tables.end_state:
+        if tables.is_end[store.symbol[stack]]:
             return True
     return False
 
@@ -299,6 +321,14 @@ def intern_tail(tables, store):
 def fresh(tables, store, stack, side):
     """The configuration at the start of a terminal."""
     return intern(store, stack, tables.scan_start[store.symbol[stack]], DEAD, side)
+
+
+@njit(cache=True, nogil=True)
+def start(tables, store):
+    """The configuration before the text."""
+    if tables.has_frame:
+        return intern(store, DEAD, 0, DEAD, 0)
+    return fresh(tables, store, np.int32(0), 0)
 
 
 @njit(cache=True, nogil=True)
@@ -361,14 +391,8 @@ def _is_over(tables, store, config):
 
 
 @njit(cache=True, nogil=True)
-def step(tables, store, config, byte):
-    """The configuration behind one more byte, or ``DEAD``."""
-    byte_class = tables.byte_class[byte]
-    side = tables.side[store.side[config], byte]
-    if side < 0:
-        return DEAD
-    if tables.is_network:
-        return _step_in_network(tables, store, config, byte_class, side)
+def _step_in_grammar(tables, store, config, byte_class, side):
+    """One byte: that of the fallbacks first, the last of them before the others."""
     if store.fallback[config] < 0:
         return _step_alone(tables, store, config, byte_class, DEAD, side)
     chain = np.empty(_MOST_FALLBACKS, np.int32)
@@ -382,6 +406,94 @@ def step(tables, store, config, byte):
     for i in range(depth - 1, -1, -1):
         config = _step_alone(tables, store, chain[i], byte_class, config, side)
     return config
+
+
+@njit(cache=True, nogil=True)
+def _added(threads, count, thread):
+    """The number of threads with one more, unless it is among them, or is none."""
+    if thread < 0 or count == len(threads):
+        return count
+    for i in range(count):
+        if threads[i] == thread:
+            return count
+    threads[count] = thread
+    return count + 1
+
+
+@njit(cache=True, nogil=True)
+def _threads_of(store, config, threads):
+    """Fills in the threads of a configuration, and gives their number."""
+    count = 0
+    while store.stack[config] == SEVERAL:
+        threads[count] = store.scanner[config]
+        config = store.fallback[config]
+        count += 1
+    threads[count] = config
+    return count + 1
+
+
+@njit(cache=True, nogil=True)
+def _opened(tables, store, thread, taken, threads, count):
+    """Adds the threads that come with a thread without a byte: those of the grammars that a state of the frame calls,
+    and behind a grammar's text, if it may end, the state of the frame, where that takes what comes.
+
+    Args:
+        taken: what comes, as a column of ``frame_takes``; -1 is anything.
+    """
+    stack, side = store.stack[thread], store.side[thread]
+    if stack < 0:
+        state = store.scanner[thread]
+        for i in range(tables.frame_call_begin[state], tables.frame_call_begin[state + 1]):
+            count = _added(threads, count, fresh(tables, store, tables.frame_calls[i], side))
+        return count
+    back = tables.frame_back[store.place[stack]]
+    if (taken < 0 or tables.frame_takes[back, taken]) and _is_whole(tables, store, thread):
+        count = _added(threads, count, intern(store, DEAD, back, DEAD, side))
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _step_in_frame(tables, store, config, byte_class, side):
+    """One byte of every thread."""
+    threads = np.empty(_MOST_THREADS, np.int32)
+    reached = np.empty(_MOST_THREADS, np.int32)
+    count = _threads_of(store, config, threads)
+    found = 0
+    i = 0
+    while i < count:
+        thread = threads[i]
+        count = _opened(tables, store, thread, byte_class, threads, count)
+        if store.stack[thread] >= 0:
+            following = _step_in_grammar(tables, store, thread, byte_class, side)
+        else:
+            following = tables.frame[store.scanner[thread], byte_class]
+            if following >= 0:
+                following = intern(store, DEAD, following, DEAD, side)
+        found = _added(reached, found, following)
+        i += 1
+    if found == 0:
+        return DEAD
+    members = np.sort(reached[:found])
+    several = members[found - 1]
+    for i in range(found - 2, -1, -1):
+        several = intern(store, SEVERAL, members[i], several, side)
+        if several < 0:
+            return DEAD
+    return several
+
+
+@njit(cache=True, nogil=True)
+def step(tables, store, config, byte):
+    """The configuration behind one more byte, or ``DEAD``."""
+    byte_class = tables.byte_class[byte]
+    side = tables.side[store.side[config], byte]
+    if side < 0:
+        return DEAD
+    if tables.is_network:
+        return _step_in_network(tables, store, config, byte_class, side)
+    if tables.has_frame:
+        return _step_in_frame(tables, store, config, byte_class, side)
+    return _step_in_grammar(tables, store, config, byte_class, side)
 
 
 @njit(cache=True, nogil=True)
@@ -401,6 +513,14 @@ def accepts(tables, store, config):
         return False
     if tables.is_network:
         return _is_over(tables, store, config)
+    if tables.has_frame:
+        return _is_over_in_frame(tables, store, config)
+    return _is_whole(tables, store, config)
+
+
+@njit(cache=True, nogil=True)
+def _is_whole(tables, store, config):
+    """Whether a text of a grammar may end here."""
     while config >= 0:
         if tables.is_start[store.scanner[config]]:
             return is_complete(tables, store, store.stack[config])
@@ -409,30 +529,81 @@ def accepts(tables, store, config):
 
 
 @njit(cache=True, nogil=True)
-def closing(tables, store, config, whole):
+def _is_over_in_frame(tables, store, config):
+    """Whether some thread may end here."""
+    end = tables.frame_takes.shape[1] - 1
+    threads = np.empty(_MOST_THREADS, np.int32)
+    count = _threads_of(store, config, threads)
+    i = 0
+    while i < count:
+        thread = threads[i]
+        if store.stack[thread] < 0 and tables.frame_accepting[store.scanner[thread]]:
+            return True
+        count = _opened(tables, store, thread, end, threads, count)
+        i += 1
+    return False
+
+
+@njit(cache=True, nogil=True)
+def closing(tables, store, config):
     """An estimate of the least bytes that complete the text."""
     if tables.is_network:
         return min(np.int64(tables.least[store.scanner[config]]) + store.closing[store.stack[config], 0], FAR)
     best = np.int64(FAR)
+    while store.stack[config] == SEVERAL:
+        best = min(best, _closing_of_thread(tables, store, store.scanner[config]))
+        config = store.fallback[config]
+    return min(best, _closing_of_thread(tables, store, config))
+
+
+@njit(cache=True, nogil=True)
+def _closing_of_thread(tables, store, config):
+    if store.stack[config] < 0:
+        return np.int64(tables.frame_least[store.scanner[config]])
+    behind = tables.frame_least[tables.frame_back[store.place[store.stack[config]]]] if tables.has_frame else 0
+    best = np.int64(FAR)
     while config >= 0:
         scanner, stack = store.scanner[config], store.stack[config]
         if tables.is_start[scanner]:
-            best = min(best, closing_of_stack(tables, store, stack, whole))
+            best = min(best, closing_of_stack(tables, store, stack))
         else:
             for terminal in range(len(tables.ignored)):
                 distance = tables.match_distance[scanner, terminal]
                 if 0 < distance < best:
                     fed = feed(tables, store, stack, terminal)
                     if fed >= 0:
-                        best = min(best, distance + closing_of_stack(tables, store, fed, whole))
+                        best = min(best, distance + closing_of_stack(tables, store, fed))
         config = store.fallback[config]
-    return best
+    return min(best + behind, FAR)
 
 
 @njit(cache=True, nogil=True)
-def _mark_shortest(tables, store, config, whole, marked):
-    """Marks the byte classes that lead on towards the terminal which closes soonest, for all fallbacks likewise."""
+def _mark_shortest(tables, store, config, marked):
+    """Marks the byte classes that lead on towards the end of the text, as far as that is known."""
     marked[:] = False
+    if not tables.has_frame:
+        _mark_in_grammar(tables, store, config, marked)
+        return
+    threads = np.empty(_MOST_THREADS, np.int32)
+    count = _threads_of(store, config, threads)
+    i = 0
+    while i < count:
+        thread = threads[i]
+        count = _opened(tables, store, thread, -1, threads, count)
+        if store.stack[thread] >= 0:
+            _mark_in_grammar(tables, store, thread, marked)
+        else:
+            state = store.scanner[thread]
+            for k in range(tables.frame.shape[1]):
+                target = tables.frame[state, k]
+                if target >= 0 and tables.frame_least[target] < tables.frame_least[state]:
+                    marked[k] = True
+        i += 1
+
+
+@njit(cache=True, nogil=True)
+def _mark_in_grammar(tables, store, config, marked):
+    """Marks those that lead on towards the terminal which closes soonest, for all fallbacks likewise."""
     while config >= 0:
         scanner = store.scanner[config]
         nearest, best = -1, np.int64(FAR)
@@ -441,7 +612,7 @@ def _mark_shortest(tables, store, config, whole, marked):
             if 0 < distance < best and not tables.ignored[terminal]:
                 fed = feed(tables, store, store.stack[config], terminal)
                 if fed >= 0:
-                    rest = distance + closing_of_stack(tables, store, fed, whole)
+                    rest = distance + closing_of_stack(tables, store, fed)
                     if rest < best:
                         nearest, best = terminal, rest
         if nearest >= 0:
@@ -455,7 +626,7 @@ def _mark_shortest(tables, store, config, whole, marked):
 
 
 @njit(cache=True, nogil=True)
-def closing_text(tables, store, config, whole, representatives, most, is_narrow):
+def closing_text(tables, store, config, representatives, most, is_narrow):
     """A short text that completes a configuration, uint8 [n], found best first over single bytes; None if none is.
 
     Args:
@@ -483,14 +654,14 @@ def closing_text(tables, store, config, whole, representatives, most, is_narrow)
                 place = parents[place]
             return text
         if is_narrow:
-            _mark_shortest(tables, store, current, whole, marked)
+            _mark_shortest(tables, store, current, marked)
         for byte in representatives:
             if not marked[tables.byte_class[byte]]:
                 continue
             target = np.int64(step(tables, store, current, byte))
             if target < 0 or target in seen:
                 continue
-            rest = closing(tables, store, target, whole)
+            rest = closing(tables, store, target)
             if rest >= FAR:
                 continue
             seen.add(target)
@@ -508,6 +679,7 @@ class Guide(NamedTuple):
 
     Attributes:
         place: int32 [W, S], the entry of each window and scanner state.
+        outside: int32 [F], the entry of each state of the frame.
         entry: int32 [entries, M], the state of the relaxation for each entry and side state, or -1.
         class_begin: int64 [N + 1]; classes, class_target: int32, the token classes that each state
             of the relaxation takes, and where they lead.
@@ -515,6 +687,7 @@ class Guide(NamedTuple):
     """
 
     place: NDArray[np.int32]
+    outside: NDArray[np.int32]
     entry: NDArray[np.int32]
     class_begin: NDArray[np.int64]
     classes: NDArray[np.int32]
@@ -526,10 +699,14 @@ class Guide(NamedTuple):
 @njit(cache=True, nogil=True)
 def relaxed(tables, store, guide, config, otherwise):
     """The state of the relaxation that stands for a configuration; ``otherwise`` where only its history knows."""
-    scanner, fallback = store.scanner[config], store.fallback[config]
+    stack, scanner, fallback = store.stack[config], store.scanner[config], store.fallback[config]
+    if stack == SEVERAL:
+        return otherwise
+    if stack < 0:
+        return guide.entry[guide.outside[scanner], store.side[config]]
     if fallback >= 0 and tables.match[scanner] < 0:
         return otherwise
-    window = store.window[store.stack[config]]
+    window = store.window[stack]
     return guide.entry[guide.place[window, scanner], store.side[config]]
 
 
@@ -612,11 +789,11 @@ def _insert(best, score):
 
 
 @njit(cache=True, nogil=True)
-def closings(tables, store, configs, whole):
+def closings(tables, store, configs):
     """``closing`` of each configuration, int64 [n]."""
     out = np.empty(len(configs), np.int64)
     for i in range(len(configs)):
-        out[i] = closing(tables, store, configs[i], whole)
+        out[i] = closing(tables, store, configs[i])
     return out
 
 

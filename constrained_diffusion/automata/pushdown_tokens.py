@@ -114,7 +114,6 @@ class ExactStates:
         self.distance = lifted.distance
         self.tail_relaxed = relaxation.dfa.num_states
         self._guide = _guide(automaton, relaxation, lifted, vocabulary)
-        self._shortest = automaton.grammar.shortest
         begun = self.dfa.run(automaton.beginning)
         at_start = (
             DEAD if automaton.start == DEAD else automaton.call(kernels.relaxed, self._guide, automaton.start, begun)
@@ -235,7 +234,7 @@ class ExactStates:
             away = np.array(
                 [self.distance[relaxed] if relaxed != DEAD else 0 for relaxed in map(self.relaxed, targets.tolist())]
             )
-            closing = self.automaton.call(kernels.closings, targets, self._shortest) + np.minimum(away, kernels.FAR)
+            closing = self.automaton.call(kernels.closings, targets) + np.minimum(away, kernels.FAR)
             for place in np.argsort(closing, kind="stable")[:_BRANCHES].tolist():
                 if closing[place] < kernels.FAR:
                     before[int(targets[place])] = current, int(classes[place])
@@ -333,6 +332,7 @@ def _guide(
     begins, buffer = joined([(vocabulary.tokens[t] or b"") if t >= 0 else b"" for t in first_token.tolist()])
     return kernels.Guide(
         place=relaxation.place,
+        outside=relaxation.outside,
         entry=relaxation.entry,
         class_begin=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         classes=lifted.label_class[places].astype(np.int32),

@@ -13,6 +13,10 @@ Where even a window of one symbol makes too large an automaton, the stack is for
 that does, nothing of the grammar is known at all, and all is left to the search.
 
 Whether a terminal under way is finished is guessed, and the guess checked against the next byte only.
+
+Where grammars stand in a frame, the copies of its states are entries too, and the grammars begin behind those that call
+them and lead back to those behind their places. Where the exact automaton is in several states at once, no entry stands
+for them; the relaxation's own state is then all that is known.
 """
 
 from collections.abc import Iterator
@@ -25,14 +29,16 @@ from numpy.typing import NDArray
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.frame import Frame
 from constrained_diffusion.automata.network import Network
-from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows, any_bytes
+from constrained_diffusion.automata.pushdown import Grammar, Known, PushdownAutomaton, Windows, any_bytes
 from constrained_diffusion.automata.pushdown_kernels import ERROR
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
 
-_DIGITS: Final = tuple(range(0xF8, 0x100))
+_DIGITS: Final = tuple(range(0xF8, 0xFE))
+"""The bytes that entries are spelled with: neither UTF-8 nor the marks of special tokens have them."""
 _ALL_BYTES: Final = (1 << 256) - 1
 _ALL_DIGITS: Final = ex.byte_mask(_DIGITS)
 
@@ -40,9 +46,6 @@ _MOST_STATES: Final = 2000
 """A relaxation of more states than these gives way to a coarser one."""
 _MOST_STATES_BETWEEN: Final = 30_000
 """Likewise one that has more before it is minimised."""
-
-Known = tuple[tuple[int, ...], bool]
-"""The symbols that are known of a stack, the top first, and whether the last of them is the bottom."""
 
 
 @final
@@ -53,12 +56,17 @@ class Relaxation:
     Attributes:
         dfa: accepts a superset of the grammar's texts; its state 0 is the start. Not minimal.
         place: int32 [W, S], the entry of each window and each state of its scanner, or ``DEAD``.
+        outside: int32 [F], the entry of each state of the frame; without a frame one ``DEAD``.
         entry: int32 [entries, M], the state for each entry and side state, or ``DEAD``.
     """
 
     dfa: ByteDFA
     place: NDArray[np.int32]
+    outside: NDArray[np.int32]
     entry: NDArray[np.int32]
+
+
+_NOWHERE: Final = np.full(1, DEAD, np.int32)
 
 
 def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> Relaxation:
@@ -69,13 +77,15 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
     """
     if side.is_empty:
         place = np.full((len(windows.known), len(grammar.scan)), DEAD, np.int32)
-        return Relaxation(ex.EMPTY_DFA, place, np.empty((0, 0), np.int32))
+        outside = _NOWHERE if grammar.frame is None else np.full(grammar.frame.num_states, DEAD, np.int32)
+        return Relaxation(ex.EMPTY_DFA, place, outside, np.empty((0, 0), np.int32))
     builder: _GrammarBuilder | _NetworkBuilder
     if grammar.network is None:
         builder = _GrammarBuilder(grammar, windows, limits)
     else:
         builder = _NetworkBuilder(grammar, grammar.network, windows, limits)
     entries, place = builder.build()
+    outside = builder.outside
     digits, side_digits = _width(len(entries)), _width(side.num_states)
     whole = _with_entries(builder.nfa, entries, builder.accept, side_digits, limits)
     if not (side.num_states == 1 and side.same_language(any_bytes())):
@@ -88,7 +98,7 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
         np.int32,
     )
     dfa, entry = _without_digits(whole, reached)
-    return Relaxation(dfa, place, entry)
+    return Relaxation(dfa, place, outside, entry)
 
 
 def largest_relaxation(automaton: PushdownAutomaton, limits: Limits) -> tuple[PushdownAutomaton, Relaxation]:
@@ -113,7 +123,9 @@ def largest_relaxation(automaton: PushdownAutomaton, limits: Limits) -> tuple[Pu
 def _side_alone(automaton: PushdownAutomaton) -> Relaxation:
     """The relaxation that knows nothing of the grammar."""
     place = np.zeros((len(automaton.windows.known), len(automaton.grammar.scan)), np.int32)
-    return Relaxation(automaton.side, place, np.arange(automaton.side.num_states, dtype=np.int32)[None])
+    frame = automaton.grammar.frame
+    outside = _NOWHERE if frame is None else np.zeros(frame.num_states, np.int32)
+    return Relaxation(automaton.side, place, outside, np.arange(automaton.side.num_states, dtype=np.int32)[None])
 
 
 def _width(count: int) -> int:
@@ -198,6 +210,7 @@ class _Stacks:
     def __init__(self, grammar: Grammar, windows: Windows) -> None:
         self.grammar = grammar
         self.windows = windows
+        self.places = {bottom: place for place, bottom in enumerate(grammar.bottoms)}
         self.below: list[list[int]] = [[] for _ in range(grammar.num_states)]
         for state, others in enumerate(grammar.stands_on):
             for other in others:
@@ -205,20 +218,21 @@ class _Stacks:
 
     def popped(self, known: Known, count: int) -> list[Known]:
         """What may be left of a stack without so many symbols."""
-        symbols, has_bottom = known
+        symbols, has_bottom, place = known
         if count < len(symbols):
-            return [(symbols[count:], has_bottom)]
+            return [(symbols[count:], has_bottom, place)]
         if has_bottom:
             return []
         level = {symbols[-1]}
         for _ in range(count - len(symbols) + 1):
             level = {other for symbol in level for other in self.below[symbol]}
-        return [((symbol,), symbol == self.grammar.start) for symbol in level]
+        kept = (symbol for symbol in level if place == DEAD or self.places.get(symbol, place) == place)
+        return [((symbol,), symbol in self.places, place) for symbol in kept]
 
     def pushed(self, known: Known, symbol: int) -> Known:
         """A stack with one more symbol."""
         longer = (symbol, *known[0])
-        return longer[: self.windows.size], known[1] and len(longer) <= self.windows.size
+        return longer[: self.windows.size], known[1] and len(longer) <= self.windows.size, known[2]
 
 
 class _GrammarBuilder:
@@ -237,7 +251,7 @@ class _GrammarBuilder:
         self.goto_by = grammar.goto.T.tolist()
         self.reduced = lru_cache(maxsize=None)(self._reduced)
         self.feed = lru_cache(maxsize=None)(self._feed)
-        self.is_complete = lru_cache(maxsize=None)(self._is_complete)
+        self.ends = lru_cache(maxsize=None)(self._ends)
         self.start_of = [int(start) for start in grammar.scan_start]
         self.edges = _scanner_edges(grammar)
         possible, kind = np.unique(grammar.can_match, axis=0, return_inverse=True)
@@ -246,25 +260,42 @@ class _GrammarBuilder:
         self.set_numbers: dict[tuple[Known, ...], int] = {}
         self.offers = lru_cache(maxsize=None)(self._offers)
         self.rest = lru_cache(maxsize=None)(self._rest)
-        self.nodes: dict[tuple[int, bool, bytes], int] = {}
+        self.nodes: dict[tuple[int, tuple[int, ...], bytes], int] = {}
         self.queue: list[tuple[int, Known, int]] = []
         self.behind = lru_cache(maxsize=None)(self._behind)
+        frame_states = 0 if grammar.frame is None else grammar.frame.num_states
+        self.first_of_frame = self.nfa.num_states
+        self.nfa.num_states += frame_states
+        # The states of the frame are the first entries, its start before all.
+        self.outside = np.arange(frame_states, dtype=np.int32) if frame_states else _NOWHERE
 
     def build(self) -> tuple[list[int], NDArray[np.int32]]:
         """Adds everything; gives the nodes of the entries, and which of them each window has in each scanner state."""
-        rank: dict[int, int] = {}
+        rank = {node: number for number, node in enumerate(range(self.first_of_frame, self.nfa.num_states))}
         place = np.full((len(self.windows.known), len(self.grammar.scan)), DEAD, np.int32)
         for window, known in enumerate(self.windows.known):
             for state in self.grammar.scanned_from[self.start_of[known[0][0]]].tolist():
                 place[window, state] = rank.setdefault(self.node(known, state), len(rank))
+        if self.grammar.frame is not None:
+            self._add_frame(self.grammar.frame)
         for node, known, state in self.queue:
             self._add_steps(node, known, state)
         return list(rank), place
 
+    def _add_frame(self, frame: Frame) -> None:
+        """The steps outside of grammars, and into them."""
+        first = self.first_of_frame
+        self.nfa.add_transitions(frame.automaton(self.grammar.byte_class), first)
+        for state in np.flatnonzero(frame.accepting).tolist():
+            self.nfa.add_empty(first + state, self.accept)
+        for state, called in zip(frame.callers.tolist(), frame.calls.tolist(), strict=True):
+            known = self.windows.known[called]
+            self.nfa.add_empty(first + state, self.node(known, self.start_of[known[0][0]]))
+
     def node(self, known: Known, state: int) -> int:
         """The node of a known stack and a state of its scanner."""
-        at_start = state == self.start_of[known[0][0]]
-        key = state, at_start and self.is_complete(known), self.rest(known, self.kind[state])
+        ends = self.ends(known) if state == self.start_of[known[0][0]] else ()
+        key = state, ends, self.rest(known, self.kind[state])
         if key not in self.nodes:
             self.nodes[key] = self.nfa.new_state()
             self.queue.append((self.nodes[key], known, state))
@@ -283,8 +314,8 @@ class _GrammarBuilder:
     def _add_steps(self, node: int, known: Known, state: int) -> None:
         for mask, target in self.edges[state]:
             self.nfa.add(node, mask, self.node(known, target))
-        if state == self.start_of[known[0][0]] and self.is_complete(known):
-            self.nfa.add_empty(node, self.accept)
+        for end in self.ends(known) if state == self.start_of[known[0][0]] else ():
+            self.nfa.add_empty(node, end)
         terminal = int(self.grammar.match[state])
         if terminal >= 0:
             row, match = self.grammar.scan[state][self.grammar.byte_class], self.grammar.match
@@ -304,14 +335,19 @@ class _GrammarBuilder:
             for mask, target in self.edges[self.start_of[known[0][0]]]:
                 if mask & over:
                     self.nfa.add(between, mask & over, self.node(known, target))
-            if self.is_complete(known):
-                self.nfa.add_empty(between, self.accept)
+            for end in self.ends(known):
+                self.nfa.add_empty(between, end)
         return between
 
-    def _is_complete(self, known: Known) -> bool:
-        """Whether the text may end with this stack."""
-        end = len(self.grammar.terminals)
-        return any(True for _ in self._shifts(known, end))
+    def _ends(self, known: Known) -> tuple[int, ...]:
+        """The nodes behind a text that may end with this stack; none if it may not."""
+        complete = [*self._shifts(known, len(self.grammar.terminals))]
+        frame = self.grammar.frame
+        if frame is None:
+            return (self.accept,) if complete else ()
+        bottoms = {rest[0][0] for current in complete for rest in self.stacks.popped(current, 1)}
+        places = [self.stacks.places[bottom] for bottom in bottoms]
+        return tuple(sorted({self.first_of_frame + int(frame.back[place]) for place in places}))
 
     def _feed(self, known: Known, terminal: int) -> tuple[Known, ...]:
         """The stacks behind one more terminal."""
@@ -322,7 +358,7 @@ class _GrammarBuilder:
         if not any(True for _ in self._shifts(known, terminal)):
             return ()
         targets = self.grammar.action[:, terminal]
-        return tuple(((state,), False) for state in np.unique(targets[targets >= 0]).tolist())
+        return tuple(((state,), False, known[2]) for state in np.unique(targets[targets >= 0]).tolist())
 
     def _shifts(self, known: Known, terminal: int) -> Iterator[Known]:
         """Reduces in every way that the unknown part of the stack allows, then shifts or, at the end, accepts."""
@@ -331,7 +367,7 @@ class _GrammarBuilder:
         while queue:
             current = queue.pop()
             top = current[0][0]
-            if terminal == len(self.grammar.terminals) and top == self.grammar.end_state:
+            if terminal == len(self.grammar.terminals) and self.grammar.is_end[top]:
                 yield current
                 continue
             action = int(self.grammar.action[top, terminal])
@@ -351,6 +387,8 @@ class _GrammarBuilder:
 
 class _NetworkBuilder:
     """The nondeterministic automaton of a network: a copy of the automaton that is at work for each known stack."""
+
+    outside = _NOWHERE
 
     def __init__(self, grammar: Grammar, network: Network, windows: Windows, limits: Limits) -> None:
         self.grammar = grammar

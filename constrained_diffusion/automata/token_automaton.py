@@ -45,7 +45,7 @@ from constrained_diffusion.limits import Limits
 if TYPE_CHECKING:
     from constrained_diffusion.constraints.base import Constraint
 
-_FORMAT: Final = "constrained-diffusion token automaton 2"
+_FORMAT: Final = "constrained-diffusion token automaton 3"
 _MOST_BUDGET: Final = int(UNREACHABLE) // 2
 """Every budget above this is the same to a canvas."""
 _LEAST_SECONDS: Final = 0.2
@@ -112,9 +112,9 @@ def _compiled_grammar(
     if grammar is None:
         return make()
     side = hashlib.sha256(b"".join(array.tobytes() for array in dfa_arrays(automaton.side).values())).hexdigest()
-    whole = "\0".join((grammar, side, vocabulary.fingerprint, repr(limits)))
+    whole = "\0".join((grammar, side, vocabulary.fingerprint, repr(limits), automaton.beginning.hex()))
     return kept_on_disk(
-        "grammar-automaton-2",
+        "grammar-automaton-3",
         hashlib.sha256(whole.encode()).hexdigest()[:32],
         make,
         lambda made, path: made.save(path),

@@ -148,8 +148,8 @@ class Constraint(ABC):
 class RegularConstraint(Constraint):
     """A constraint given by a regular expression over bytes: it compiles to a minimal finite automaton.
 
-    One whose expression calls definitions, as that of a JSON Schema that refers to itself does, compiles to a pushdown
-    automaton; it combines like the others, but for ``~``, and ``&`` with another such one.
+    One whose expression calls definitions, as that of a grammar or of a JSON Schema that refers to itself does, compiles
+    to a pushdown automaton; it combines like the others, but for ``~``, and ``&`` with another such one.
     """
 
     @property
@@ -171,14 +171,6 @@ class RegularConstraint(Constraint):
                 f"{self!r} is nested too deep to be compiled; combine it of fewer levels: a + b + c and a | b | c are "
                 f"one level, however many there are"
             ) from error
-
-
-class RecursiveConstraint(Constraint):
-    """A constraint whose language is context-free: it compiles to a pushdown automaton."""
-
-    @abstractmethod
-    def intersected(self, other: RegularConstraint) -> "RecursiveConstraint":
-        """The texts of this language that are also in a regular one."""
 
 
 Places = Callable[[bytes, Sequence[RegularConstraint]], list[tuple[RegularConstraint, int, int]]]
@@ -337,27 +329,6 @@ def _all_of(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[Re
     return [(operand, 0, len(text)) for operand in operands]
 
 
-def _combined_with_recursive(
-    symbol: str, recursive: "list[RecursiveConstraint]", operands: "tuple[Constraint | str, ...]"
-) -> Constraint:
-    """A grammar combined with regular constraints.
-
-    Raises:
-        UnsupportedConstraint: the result cannot be enforced, such as the intersection of two grammars.
-    """
-    if symbol == "&" and len(recursive) == 1:
-        [other] = [coerced(operand) for operand in operands if operand is not recursive[0]]
-        if other.is_recursive:
-            raise _two_recursive(recursive[0], other)
-        return recursive[0].intersected(other)
-    names = f" {symbol} ".join(repr(operand) for operand in operands)
-    raise UnsupportedConstraint(
-        f"{names}: {recursive[0]!r} is not regular, and can only be combined by & with a regular constraint; write the "
-        f"other parts into the grammar",
-        construct=f"{type(recursive[0]).__name__} {symbol}",
-    )
-
-
 def _check_combination(symbol: str, parts: list[RegularConstraint]) -> None:
     """
     Raises:
@@ -406,9 +377,6 @@ _NOT: Final = Operation("~", lambda part: ex.Difference(ex.any_text(), part), _n
 
 
 def _combined(operation: Operation, *operands: "Constraint | str") -> Constraint:
-    recursive = [operand for operand in operands if isinstance(operand, RecursiveConstraint)]
-    if recursive:
-        return _combined_with_recursive(operation.symbol, recursive, operands)
     parts = [coerced(operand) for operand in operands]
     _check_combination(operation.symbol, parts)
     return Combined(operation, parts)

@@ -6,9 +6,10 @@ from typing import Final, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.grammar_arrays import load_grammar, save_grammar
-from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows, any_bytes
+from constrained_diffusion.automata.pushdown import Grammar
+from constrained_diffusion.automata.pushdown_kernels import FAR
 from constrained_diffusion.automata.storage import kept_on_disk
-from constrained_diffusion.constraints.base import RecursiveConstraint, RegularConstraint
+from constrained_diffusion.constraints.base import RegularConstraint
 from constrained_diffusion.constraints.grammar.reading import Source, read_grammar
 from constrained_diffusion.errors import InvalidConstraint
 from constrained_diffusion.limits import Limits
@@ -22,41 +23,40 @@ _LIBRARIES: Final = (_PACKAGE / "grammars", _PACKAGE.parent / "grammars")
 
 
 @final
-class LarkGrammar(RecursiveConstraint):
-    """The texts that Lark parses with a grammar and its LALR parser, and that meet regular constraints besides."""
+class LarkGrammar(RegularConstraint):
+    """The texts that Lark parses with a grammar and its LALR parser."""
 
-    def __init__(self, source: Source, start: str, others: tuple[RegularConstraint, ...] = ()) -> None:
+    is_recursive = True
+
+    def __init__(self, source: Source, start: str) -> None:
         self.source = source
         self.start = start
-        self.others = others
-        self.warnings = tuple(dict.fromkeys(warning for other in others for warning in other.warnings))
         # Errors of the grammar are raised where it is written, not where it is used.
-        self._grammar = _read_grammar(source, start)
+        self._definition = _definition(source, start)
 
-    def automaton(self, limits: Limits = Limits()) -> PushdownAutomaton:
-        side = any_bytes()
-        if self.others:
-            expressions = tuple(other.expression for other in self.others)
-            side = ex.compile_expression(ex.Intersection(expressions), limits)
-        return PushdownAutomaton(self._grammar, Windows.largest(self._grammar, side.num_states), side, limits)
-
-    def intersected(self, other: RegularConstraint) -> "LarkGrammar":
-        return LarkGrammar(self.source, self.start, (*self.others, other))
+    @property
+    def expression(self) -> ex.Expression:
+        grammar = self._definition.grammar
+        return ex.NOTHING if grammar is None or grammar.shortest >= FAR else ex.Call(self._definition)
 
     def __repr__(self) -> str:
         name = self.source.path.stem if self.source.path is not None else self.source.text.strip()[:40]
-        parts = [f"grammar({name!r})", *(repr(other) for other in self.others)]
-        return parts[0] if len(parts) == 1 else f"({' & '.join(parts)})"
+        return f"grammar({name!r})"
 
 
 @lru_cache(maxsize=64)
+def _definition(source: Source, start: str) -> ex.Definition:
+    """One for all constraints of a grammar, so that it is known to be the same wherever it stands."""
+    return ex.Definition("grammar", _read_grammar(source, start))
+
+
 def _read_grammar(source: Source, start: str) -> Grammar:
     """The tables of a grammar, from the cache on disk where nothing but its own text decides what it means."""
     fingerprint = source.fingerprint(start)
     if fingerprint is None:
         return read_grammar(source, start, Limits())
     return kept_on_disk(
-        "grammar-1",
+        "grammar-2",
         fingerprint,
         partial(read_grammar, source, start, Limits()),
         save_grammar,
@@ -68,7 +68,8 @@ def _read_grammar(source: Source, start: str) -> Grammar:
 def grammar(lark_source_or_path: str | Path, *, start: str = "start") -> LarkGrammar:
     """The texts that parse with ``Lark(grammar, parser="lalr").parse``.
 
-    With ``&`` a regular constraint can narrow it down. Other combinations are refused by name.
+    It combines like every other constraint, and several grammars may stand in one; only ``~``, and ``&`` between two of
+    them, are refused by name.
 
     Args:
         lark_source_or_path: a grammar in Lark's language, a path to a file of one, or the name of one in the
@@ -83,6 +84,8 @@ def grammar(lark_source_or_path: str | Path, *, start: str = "start") -> LarkGra
     >>> words = grammar('start: "(" start ")" | "x"')
     >>> words.matches("((x))"), words.matches("((x)")
     (True, False)
+    >>> (words + "; " + words).matches("(x); ((x))")
+    True
     """
     if not isinstance(lark_source_or_path, str | Path):
         raise InvalidConstraint(

@@ -26,7 +26,7 @@ from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstrain
 from constrained_diffusion.limits import Limits
 
 _END: Final = "$END"
-_READER: Final = "1"
+_READER: Final = "2"
 """Changes with what is read out of the same text."""
 _IMPORT_OF_A_FILE: Final = re.compile(r"^\s*%import(?!\s+common\b)", re.MULTILINE)
 
@@ -133,7 +133,7 @@ def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
         rule_length=np.array([len(rule.expansion) for rule in rules], np.int32),
         rule_origin=np.array([origins[rule.origin.name] for rule in rules], np.int32),
         start=state_number[analysis.parse_table.start_states[start]],
-        end_state=state_number[analysis.parse_table.end_states[start]],
+        is_end=np.arange(len(states)) == state_number[analysis.parse_table.end_states[start]],
         ignored=np.array([name in lark.ignore_tokens for name in numbers], np.bool_),
         scan=scanners.table,
         byte_class=scanners.byte_class,
