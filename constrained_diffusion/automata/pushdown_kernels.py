@@ -324,10 +324,16 @@ def fresh(tables, store, stack, side):
 
 
 @njit(cache=True, nogil=True)
+def intern_outside(tables, store, state):
+    """The configuration outside of grammars in a state of the frame, at the start of the side automaton."""
+    return intern(store, DEAD, state, DEAD, 0)
+
+
+@njit(cache=True, nogil=True)
 def start(tables, store):
     """The configuration before the text."""
     if tables.has_frame:
-        return intern(store, DEAD, 0, DEAD, 0)
+        return intern_outside(tables, store, 0)
     return fresh(tables, store, np.int32(0), 0)
 
 

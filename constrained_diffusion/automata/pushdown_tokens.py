@@ -17,6 +17,7 @@ from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, token_classes
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.relaxation import Relaxation
+from constrained_diffusion.automata.seams import seam_effects
 from constrained_diffusion.automata.token_effects import effects, joined, network_effects
 from constrained_diffusion.automata.vocabulary import Vocabulary
 
@@ -60,13 +61,17 @@ def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary
     Tokens that the relaxation cannot tell apart may still open or close different numbers of brackets.
     """
     tokens = np.flatnonzero(lifted.class_of_token > END_CLASS)
-    texts = [vocabulary.tokens[token] or b"" for token in tokens.tolist()]
-    network = automaton.grammar.network
-    if network is None:
-        told_apart: list[NDArray[Any]] = [effects(automaton.grammar, texts)]
+    texts = [vocabulary.spellings[token] or b"" for token in tokens.tolist()]
+    grammar = automaton.grammar
+    told_apart: list[NDArray[Any]] = []
+    if grammar.network is None:
+        told_apart += [effects(grammar, texts)]
     else:
-        inside, _ = token_classes(network.without_stack, vocabulary, lexicon_of(vocabulary))
-        told_apart = [*network_effects(network, texts).T, inside[tokens]]
+        inside, _ = token_classes(grammar.network.without_stack, vocabulary, lexicon_of(vocabulary))
+        told_apart += [*network_effects(grammar.network, texts).T, inside[tokens]]
+    if grammar.frame is not None:
+        outside, _ = token_classes(grammar.frame.automaton(grammar.byte_class), vocabulary, lexicon_of(vocabulary))
+        told_apart += [outside[tokens], *seam_effects(automaton, grammar.frame, texts).T]
     first, number = _ranked([lifted.class_of_token[tokens], *told_apart])
     class_of_token = lifted.class_of_token.copy()
     class_of_token[tokens] = number + END_CLASS + 1
@@ -292,7 +297,7 @@ class _Spellings:
     @cached_property
     def _tokens(self) -> dict[bytes, int]:
         ends = set(self._vocabulary.end_ids)
-        spelled = enumerate(self._vocabulary.tokens)
+        spelled = enumerate(self._vocabulary.spellings)
         return {spelling: token for token, spelling in spelled if spelling and token not in ends}
 
     @cached_property
@@ -300,7 +305,7 @@ class _Spellings:
         return max(map(len, self._tokens), default=0)
 
     def of_token(self, token: int) -> bytes:
-        return self._vocabulary.tokens[token] or b""
+        return self._vocabulary.spellings[token] or b""
 
     def fewest(self, text: bytes) -> list[int] | None:
         """The least tokens that spell a text, None if none do."""
@@ -329,7 +334,7 @@ def _guide(
     first_token = np.full(lifted.num_classes, -1, np.int64)
     tokens = np.arange(len(vocabulary))[::-1]
     first_token[lifted.class_of_token[tokens]] = tokens
-    begins, buffer = joined([(vocabulary.tokens[t] or b"") if t >= 0 else b"" for t in first_token.tolist()])
+    begins, buffer = joined([(vocabulary.spellings[t] or b"") if t >= 0 else b"" for t in first_token.tolist()])
     return kernels.Guide(
         place=relaxation.place,
         outside=relaxation.outside,

@@ -7,6 +7,7 @@ effect of a text that is a byte longer at its front follows from that of the tex
 of a byte and an effect is looked at once, however many tokens end alike.
 """
 
+from dataclasses import replace
 from typing import Final, final
 
 import numpy as np
@@ -16,7 +17,7 @@ from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD
 from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown import Grammar
-from constrained_diffusion.automata.threads_nfa import UNMATCHED
+from constrained_diffusion.automata.threads_nfa import NO_MATCH, UNMATCHED
 
 _UNCHANGED: Final = 0
 """In place of a terminal: none has matched, so that an earlier match stands."""
@@ -29,11 +30,28 @@ _PAIRS_AT_ONCE: Final = 4096
 
 def effects(grammar: Grammar, texts: list[bytes]) -> NDArray[np.int64]:
     """A number for what each text does; texts with equal numbers do the same to every configuration. int64 [texts]."""
-    numbering = _Numbering(grammar)
     to_class = bytes(grammar.byte_class)
+    return _numbered(_Numbering(grammar), [text.translate(to_class) for text in texts])
+
+
+def endings(grammar: Grammar, texts: list[bytes]) -> NDArray[np.int64]:
+    """A number for where each text may end one of the grammar, 0 for nowhere; texts with equal numbers end it on the
+    same stacks. int64 [texts]."""
+    # The end is one more class of bytes, which only the scanner of a terminal to come reads.
+    state, end = len(grammar.scan), grammar.scan.shape[1]
+    scan = np.full((state + 1, end + 1), DEAD, np.int32)
+    scan[:state, :end] = grammar.scan
+    scan[np.append(grammar.scan_start, state), end] = state
+    with_end = replace(grammar, scan=scan, match=np.append(grammar.match, NO_MATCH).astype(np.int32))
+    to_class = bytes(grammar.byte_class)
+    return _numbered(_Numbering(with_end), [text.translate(to_class) + bytes([end]) for text in texts])
+
+
+def _numbered(numbering: "_Numbering", texts: list[bytes]) -> NDArray[np.int64]:
+    """The number of each text, spelled in byte classes."""
     numbers: dict[bytes, int] = {}
     # Bytes that the scanners treat alike make texts that do the same.
-    place = [numbers.setdefault(text.translate(to_class)[::-1], len(numbers)) for text in texts]
+    place = [numbers.setdefault(text[::-1], len(numbers)) for text in texts]
     backwards = list(numbers)
     lengths = np.array([len(text) for text in backwards], np.int64)
     begins = np.concatenate([[0], np.cumsum(lengths)])
@@ -58,6 +76,7 @@ class _Numbering:
         self.scan = np.where(np.all(grammar.scan == DEAD, axis=1)[grammar.scan], DEAD, grammar.scan)
         self.scan[grammar.scan == DEAD] = DEAD
         self.match = np.where(grammar.scan != DEAD, grammar.match[grammar.scan], DEAD)
+        self.may_follow_match = _may_follow_match(grammar)
         self.contexts, self.contexts_behind = _contexts_behind(grammar)
         self.rest_numbers: dict[tuple[int, bytes], int] = {}
         self.numbers: dict[bytes, int] = {}
@@ -110,10 +129,27 @@ class _Numbering:
         return rests
 
     def outcomes(self) -> NDArray[np.int64]:
-        """Of each effect a number for what it is at the front of a text, where there is no earlier match."""
-        outcomes = _outcomes(self.codes)
+        """Of each effect a number for what it is at the front of a text, 0 if that is nothing."""
+        # In a scanner that has not matched yet it is all one why a text is stuck.
+        outcomes = np.where(self.may_follow_match, self.codes, _outcomes(self.codes))
+        is_stuck = ~np.any(_outcomes(self.codes), axis=1)
         numbers: dict[bytes, int] = {}
-        return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in outcomes], np.int64)
+        rows = [numbers.setdefault(row.tobytes(), len(numbers)) for row in outcomes]
+        return np.where(is_stuck, 0, np.array(rows, np.int64) + 1)
+
+
+def _may_follow_match(grammar: Grammar) -> NDArray[np.bool_]:
+    """Whether an earlier match may stand when a scanner is in each state, bool [S]."""
+    sources, classes = np.nonzero(grammar.scan != DEAD)
+    targets = grammar.scan[sources, classes]
+    found = grammar.match >= 0
+    while True:
+        reached = np.zeros_like(found)
+        reached[targets[found[sources]]] = True
+        following = found | reached & (grammar.match == NO_MATCH)
+        if np.array_equal(following, found):
+            return found
+        found = following
 
 
 def _contexts_behind(grammar: Grammar) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
@@ -137,7 +173,8 @@ def _parts(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _outcomes(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The codes without the difference between no match and none that leads on: 0 where a text is stuck."""
+    """The codes without the difference between no match and none that leads on, which matters where an earlier match may
+    stand: 0 where a text is stuck."""
     return np.where((codes & 0xFFF) == _NOTHING, codes - _NOTHING, codes)
 
 
