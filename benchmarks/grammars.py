@@ -23,6 +23,7 @@ from rich.table import Table
 from vocabularies import tekken
 
 import constrained_diffusion as cd
+from constrained_diffusion.automata.pushdown import PushdownAutomaton
 
 TARGETS = {"json": 4, "arithmetic": 4, "sql_select": 4, "c_statements": 12, "python_function": 12}
 KINDS = ("peaked", "random")
@@ -86,7 +87,9 @@ def measured(name: str, vocabulary: cd.Vocabulary, repeats: int, count: int) -> 
     constraint = cd.grammar(name)
     automaton = cd.compile(constraint, vocabulary)
     judge = Lark(constraint.source.text, parser="lalr")
-    cells = [name, str(constraint.automaton().grammar.num_states), str(automaton.num_states)]
+    acceptor = constraint.automaton()
+    parser_states = acceptor.grammar.num_states if isinstance(acceptor, PushdownAutomaton) else 0
+    cells = [name, str(parser_states), str(automaton.num_states)]
     cells += [f"{first:.2f}", f"{cached:.2f}"]
     for kind in KINDS:
         logits = logits_of(kind, len(vocabulary))

@@ -1,7 +1,7 @@
-"""Compositions of grammars and regular parts as trees, read by splitting a text in every way: the oracle of composition."""
+"""Compositions of grammars and regular parts as trees, and the oracle that splits a text in every way."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from hypothesis import strategies as st
 from lark import Lark, LarkError
@@ -19,7 +19,7 @@ TOYS = {
 PATTERNS = ("a*", "b", "(ab)+", "[ab]", "ba|b", "(?s:.)*", "", "a[ab]*b")
 
 
-@lru_cache(maxsize=None)
+@cache
 def parser(source):
     return Lark(source, parser="lalr")
 

@@ -84,19 +84,26 @@ def test_an_empty_intersection_is_infeasible():
 
 
 @pytest.mark.parametrize(
-    "combine",
+    ("combine", "message"),
     [
-        lambda g: g + "x",
-        lambda g: "x" + g,
-        lambda g: g | cd.regex("x"),
-        lambda g: g & g,
-        lambda g: ~g,
-        lambda g: g.repeat(1, 2),
+        (lambda g: ~g, r"~grammar\('json'\): the complement of a language that nests to any depth"),
+        (lambda g: g & g, r"grammar\('json'\) & grammar\('json'\): both nest"),
+        (lambda g: (g & cd.regex(".*")) + "x", "cannot be a part of another one"),
+        (lambda g: cd.template("{a}", a=g & cd.regex(".*")), r"met in the slot \{a\}"),
+        (lambda g: (g + "x") & ("y" + g), "both nest"),
+        (lambda g: ~(g + "x"), "complement"),
     ],
 )
-def test_other_combinations_are_refused_by_name(combine):
-    with pytest.raises(cd.errors.UnsupportedConstraint, match=r"grammar\('json'\) is not regular"):
+def test_other_combinations_are_refused_by_name(combine, message):
+    with pytest.raises(cd.errors.UnsupportedConstraint, match=message):
         combine(cd.grammar("json"))
+
+
+def test_a_grammar_beside_a_schema_that_refers_to_itself_is_refused():
+    schema = {"properties": {"left": {"$ref": "#"}}, "type": "object"}
+    constraint = cd.grammar("json") + "\n" + cd.json_schema(schema)
+    with pytest.raises(cd.errors.UnsupportedConstraint, match=r"a grammar and .* cannot be parts of one constraint"):
+        constraint.matches("")
 
 
 @pytest.mark.parametrize("pattern", [r"[^()]*\(.*", r".*\(.*\(.*\).*\).*", r".{20,}", r"[0-9]+ \+ [0-9]+"])

@@ -339,14 +339,14 @@ def test_a_compiled_grammar_is_kept_on_disk(tmp_path, monkeypatch):
     logits = torch.randn(8, len(BYTES), generator=torch.Generator().manual_seed(0))
     found = []
     for damage in (None, None, b"garbage"):
-        constraint._read_grammar.cache_clear()
+        constraint._definition.cache_clear()
         found.append(cd.compile(cd.grammar(source), BYTES).posterior(logits).map().tolist())
         files = sorted(tmp_path.glob("grammar-*.npz"))
         assert len(files) == 2
         for file in files:
             if damage is not None:
                 file.write_bytes(damage)
-    constraint._read_grammar.cache_clear()
+    constraint._definition.cache_clear()
     found.append(cd.compile(cd.grammar(source), BYTES).posterior(logits).map().tolist())
     assert all(ids == found[0] for ids in found)
     cd.compile(cd.grammar(source) & cd.regex("[(]{2}.*"), BYTES)

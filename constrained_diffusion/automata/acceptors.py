@@ -60,8 +60,8 @@ def _grammar_of(root: ByteDFA, meter: ex.Meter, limits: Limits) -> Grammar:
     if len(grammars) < len(called):
         schema = next(definition.name for definition in called if definition.grammar is None)
         raise UnsupportedConstraint(
-            f"a grammar and {schema}, which refers to itself, cannot be parts of one constraint; bound the depth of the "
-            f"latter (any_depth=2)",
+            f"a grammar and {schema}, which refers to itself, cannot be parts of one constraint; bound the depth of "
+            f"the latter (any_depth=2)",
             construct="grammar beside a recursive schema",
         )
     bytes_only = root.table[:, root.byte_class[:NUM_BYTES]]

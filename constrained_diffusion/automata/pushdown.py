@@ -8,8 +8,8 @@ bytes since then again while the scanner goes on. So nothing is read twice, and 
 In a ``Network`` the stack holds the places to come back to, the scanner's state is that of the automaton at work, and
 there is no fallback.
 
-Where grammars stand in a ``Frame``, a state is a set of threads: each is a configuration inside a grammar, or a state of
-the frame on no stack. A set is a linked list of configurations, in order of their numbers.
+Where grammars stand in a ``Frame``, a state is a set of threads: each is a configuration inside a grammar, or a state
+of the frame on no stack. A set is a linked list of configurations, in order of their numbers.
 """
 
 import threading
@@ -205,9 +205,7 @@ class Windows:
         return replace(self, is_forgetful=True) if grammar.network is None else None
 
     @classmethod
-    def of(
-        cls, grammar: Grammar, size: int, *, is_forgetful: bool = False, has_places: bool = True
-    ) -> "Windows":
+    def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False, has_places: bool = True) -> "Windows":
         """All windows of that size."""
         known: list[Known] = [
             ((bottom,), True, place if has_places else DEAD) for place, bottom in enumerate(grammar.bottoms)
@@ -229,7 +227,7 @@ class Windows:
     @classmethod
     def largest(cls, grammar: Grammar, side_states: int = 1) -> "Windows":
         """The largest windows that stay within bounds, given the states of the automaton beside the grammar."""
-        most = (_MOST_SCANNER_STATES if grammar.network is None else _MOST_NETWORK_STATES) // side_states
+        most = (_MOST_SCANNER_STATES if grammar.network is None else _MOST_NETWORK_STATES) // max(side_states, 1)
         windows = cls.of(grammar, 1, has_places=False)
         if len(grammar.bottoms) * windows.scanner_states(grammar) <= most:
             windows = cls.of(grammar, 1)
@@ -399,8 +397,8 @@ def _successors(grammar: Grammar) -> tuple[NDArray[np.int32], NDArray[np.int64],
 
 
 def _taken(grammar: Grammar, frame: Frame) -> NDArray[np.bool_]:
-    """Whether a byte of each class, or in the last column the end, may come in a state of the frame, bool [F, K + 1]."""
-    taken = np.concatenate([frame.table != DEAD, frame.accepting[:, None]], axis=1)
+    """Whether a byte of each class, or in the last column the end, may come in a state of the frame."""
+    taken: NDArray[np.bool_] = np.concatenate([frame.table != DEAD, frame.accepting[:, None]], axis=1)
     if len(frame.calls):
         may_be_empty = frame.shortest[frame.calls] == 0
         begins = grammar.scan[grammar.scan_start[frame.bottom[frame.calls]]] != DEAD

@@ -2,8 +2,8 @@
 
 A thread that is outside leads on by steps of the frame and into the grammars that it calls: where each token leads is
 looked up. A thread inside a grammar stays inside, which ``token_effects`` tells apart, or a first part of the token
-ends the grammar's text and the rest goes on outside. So a token is known by the set of its cuts: where the part in front
-of a cut ends a text, and where the part behind it leads.
+ends the grammar's text and the rest goes on outside. So a token is known by the set of its cuts: where the part in
+front of a cut ends a text, and where the part behind it leads.
 """
 
 import numpy as np

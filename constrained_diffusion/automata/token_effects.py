@@ -173,8 +173,8 @@ def _parts(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _outcomes(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The codes without the difference between no match and none that leads on, which matters where an earlier match may
-    stand: 0 where a text is stuck."""
+    """The codes without the difference between no match and none that leads on, which only matters to an earlier match:
+    0 where a text is stuck."""
     return np.where((codes & 0xFFF) == _NOTHING, codes - _NOTHING, codes)
 
 

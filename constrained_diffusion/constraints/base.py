@@ -148,8 +148,8 @@ class Constraint(ABC):
 class RegularConstraint(Constraint):
     """A constraint given by a regular expression over bytes: it compiles to a minimal finite automaton.
 
-    One whose expression calls definitions, as that of a grammar or of a JSON Schema that refers to itself does, compiles
-    to a pushdown automaton; it combines like the others, but for ``~``, and ``&`` with another such one.
+    One whose expression calls definitions, as that of a grammar or of a JSON Schema that refers to itself does,
+    compiles to a pushdown automaton; it combines like the others, but for ``~``, and ``&`` with another such one.
     """
 
     @property
@@ -337,8 +337,8 @@ def _check_combination(symbol: str, parts: list[RegularConstraint]) -> None:
     recursive = [part for part in parts if part.is_recursive]
     if symbol == "~" and recursive:
         raise UnsupportedConstraint(
-            f"~{recursive[0]!r}: the complement of a language that nests to any depth cannot be enforced; bound its "
-            f"depth (any_depth=2)",
+            f"~{recursive[0]!r}: the complement of a language that nests to any depth cannot be enforced; bound the "
+            f"depth of a schema (any_depth=2)",
             construct="complement of a recursive constraint",
         )
     if symbol != "&":
@@ -365,7 +365,7 @@ def check_nestable(part: RegularConstraint, place: str) -> None:
     if part.is_recursive and isinstance(part.expression, ex.Intersection | ex.Continuation):
         raise UnsupportedConstraint(
             f"{part!r} nests to any depth and is intersected with a regular constraint, so it cannot be a part of "
-            f"another one (met in {place}); intersect the whole instead, or bound its depth (any_depth=2)",
+            f"another one (met in {place}); intersect the whole instead, or bound the depth of a schema (any_depth=2)",
             construct="intersection of a recursive part",
         )
 
