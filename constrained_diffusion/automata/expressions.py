@@ -340,6 +340,10 @@ class NFA:
         """The set of bytes of each label."""
         return list(self._label_of)
 
+    def byte_classes(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The class of each letter, int64 [letters], and which classes each label holds, bool [labels, K]."""
+        return _byte_classes(self.masks or [0], NUM_BYTES + len(self.meter.called))
+
     def new_state(self) -> int:
         self.num_states += 1
         return self.num_states - 1
@@ -491,8 +495,8 @@ def _from_state(dfa: ByteDFA, state: int) -> ByteDFA:
     return _minimized(table, dfa.byte_class.astype(np.int64), dfa.accepting[swap])
 
 
-def _csr(sources: Sequence[int], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order that sorts by source, and where each source begins in it."""
+def grouped(sources: Sequence[int], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order that sorts the sources of steps, and where each source begins in it."""
     keys = np.asarray(sources, np.int64)
     order = np.argsort(keys, kind="stable")
     return order, np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=n))])
@@ -508,10 +512,10 @@ def _byte_classes(masks: Sequence[int], letters: int) -> tuple[NDArray[np.int64]
 
 
 def _determinized(nfa: NFA, start: int, accept: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
-    byte_class, holds = _byte_classes(nfa.masks or [0], NUM_BYTES + len(nfa.meter.called))
+    byte_class, holds = nfa.byte_classes()
     set_rows, set_classes = np.nonzero(holds)
-    order, indptr = _csr(nfa.sources, nfa.num_states)
-    empty_order, empty_indptr = _csr(nfa.empty_sources, nfa.num_states)
+    order, indptr = grouped(nfa.sources, nfa.num_states)
+    empty_order, empty_indptr = grouped(nfa.empty_sources, nfa.num_states)
     status, table, accepting = kernels.determinize(
         indptr,
         np.array(nfa.labels, np.int64)[order],

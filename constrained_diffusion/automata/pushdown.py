@@ -229,7 +229,7 @@ class Windows:
         """The largest windows that stay within bounds, given the states of the automaton beside the grammar."""
         most = (_MOST_SCANNER_STATES if grammar.network is None else _MOST_NETWORK_STATES) // max(side_states, 1)
         windows = cls.of(grammar, 1, has_places=False)
-        if len(grammar.bottoms) * windows.scanner_states(grammar) <= most:
+        if len(grammar.bottoms) == 1 or len(grammar.bottoms) * windows.scanner_states(grammar) <= most:
             windows = cls.of(grammar, 1)
         for size in range(2, _LARGEST_WINDOW + 1):
             larger = cls.of(grammar, size, has_places=windows.has_places)

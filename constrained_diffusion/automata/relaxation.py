@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from constrained_diffusion.automata import expressions as ex
-from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata import relaxation_kernels as kernels
+from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
 from constrained_diffusion.automata.frame import Frame
 from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown import Grammar, Known, PushdownAutomaton, Windows, any_bytes
@@ -85,20 +86,40 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
     else:
         builder = _NetworkBuilder(grammar, grammar.network, windows, limits)
     entries, place = builder.build()
-    outside = builder.outside
+    is_free = side.num_states == 1 and side.same_language(any_bytes())
+    met = _met(builder.nfa, entries, side)
     digits, side_digits = _width(len(entries)), _width(side.num_states)
     whole = _with_entries(builder.nfa, entries, builder.accept, side_digits, limits)
-    if not (side.num_states == 1 and side.same_language(any_bytes())):
-        whole = ex.combine(whole, _side_with_entries(side, digits, limits), is_difference=False, limits=limits)
-    reached = np.array(
-        [
-            [_walked(whole, _spelled(e, digits) + _spelled(m, side_digits)) for m in range(side.num_states)]
-            for e in range(len(entries))
-        ],
-        np.int32,
-    )
+    spelled = {(e, m): _spelled(e, digits) + _spelled(m, side_digits) for e, m in np.argwhere(met).tolist()}
+    if not is_free:
+        beside = _side_with_entries(side, {text: m for (_, m), text in spelled.items()}, limits)
+        whole = ex.combine(whole, beside, is_difference=False, limits=limits)
+    reached = np.full(met.shape, DEAD, np.int32)
+    for pair, text in spelled.items():
+        reached[pair] = whole.run(text)
     dfa, entry = _without_digits(whole, reached)
-    return Relaxation(dfa, place, outside, entry)
+    return Relaxation(dfa, place, builder.outside, entry)
+
+
+def _met(nfa: ex.NFA, entries: list[int], side: ByteDFA) -> NDArray[np.bool_]:
+    """Whether some text leads to each entry and, beside it, to each state of the side automaton, bool [entries, M]."""
+    byte_class, holds = nfa.byte_classes()
+    joint, first = np.unique(byte_class * NUM_BYTES + side.byte_class, return_index=True)
+    labels, classes = np.nonzero(holds[:, byte_class[first]])
+    order, begin = ex.grouped(nfa.sources, nfa.num_states)
+    empty_order, empty_begin = ex.grouped(nfa.empty_sources, nfa.num_states)
+    met = kernels.meetings(
+        begin,
+        np.array(nfa.labels, np.int64)[order],
+        np.array(nfa.targets, np.int64)[order],
+        np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=len(holds)))]),
+        classes,
+        empty_begin,
+        np.array(nfa.empty_targets, np.int64)[empty_order],
+        side.table[:, side.byte_class[first]],
+        entries[0],
+    )
+    return np.asarray(met[entries], np.bool_)
 
 
 def largest_relaxation(automaton: PushdownAutomaton, limits: Limits) -> tuple[PushdownAutomaton, Relaxation]:
@@ -141,16 +162,11 @@ def _spelled(number: int, width: int) -> bytes:
     return bytes(_DIGITS[number // base**place % base] for place in range(width - 1, -1, -1))
 
 
-def _walked(dfa: ByteDFA, text: bytes) -> int:
-    return dfa.run(text)
-
-
-def _add_entries(nfa: ex.NFA, start: int, entries: list[int], width: int) -> None:
-    """From ``start`` the spelling of each number leads to the entry of that number."""
+def _add_spelled(nfa: ex.NFA, start: int, entries: dict[bytes, int]) -> None:
+    """From ``start`` each text leads to its entry."""
     nodes = {b"": start}
-    for number, entry in enumerate(entries):
-        spelled = _spelled(number, width)
-        for length in range(1, width + 1):
+    for spelled, entry in entries.items():
+        for length in range(1, len(spelled) + 1):
             if spelled[:length] not in nodes:
                 nodes[spelled[:length]] = nfa.new_state()
                 nfa.add(nodes[spelled[: length - 1]], 1 << spelled[length - 1], nodes[spelled[:length]])
@@ -166,23 +182,18 @@ def _with_entries(nfa: ex.NFA, entries: list[int], accept: int, more_digits: int
             nfa.add(front, _ALL_DIGITS, entry)
         behind = fronts
     start = nfa.new_state()
-    _add_entries(nfa, start, behind, _width(len(entries)))
+    width = _width(len(entries))
+    _add_spelled(nfa, start, {_spelled(number, width): entry for number, entry in enumerate(behind)})
     return ex.compile_nfa(nfa, start, accept)
 
 
-def _side_with_entries(side: ByteDFA, digits: int, limits: Limits) -> ByteDFA:
-    """The side automaton behind any ``digits`` digits and the spelling of one of its states."""
+def _side_with_entries(side: ByteDFA, entries: dict[bytes, int], limits: Limits) -> ByteDFA:
+    """The side automaton, each text of ``entries`` in front of what it takes from that state on."""
     nfa = ex.NFA(limits, ex.Meter(limits))
     start, accept = nfa.new_state(), nfa.new_state()
     first = nfa.num_states
     nfa.add_dfa(side, nfa.new_state(), accept)
-    offset = first + 1
-    node = start
-    for _ in range(digits):
-        following = nfa.new_state()
-        nfa.add(node, _ALL_DIGITS, following)
-        node = following
-    _add_entries(nfa, node, [offset + state for state in range(side.num_states)], _width(side.num_states))
+    _add_spelled(nfa, start, {text: first + 1 + state for text, state in entries.items()})
     return ex.compile_nfa(nfa, start, accept)
 
 

@@ -4,7 +4,9 @@ import numpy as np
 from numba import njit
 
 from constrained_diffusion.automata.kernels import mix
-from constrained_diffusion.automata.pushdown_kernels import FULL, run
+from constrained_diffusion.automata.pushdown_kernels import DEAD, FULL, run
+
+_ENTERS = -2
 
 
 @njit(cache=True, nogil=True)
@@ -22,14 +24,30 @@ def followed(tables, store, configs, least, begins, buffer):
         for i in range(len(configs)):
             if len(text) <= least[i]:
                 continue
-            target = run(tables, store, configs[i], text)
+            target = _followed_outside(tables, store.scanner[configs[i]], text)
+            kind = 1
+            if target == _ENTERS:
+                target = run(tables, store, configs[i], text)
+                kind = 2
             if target >= 0:
-                pair = (np.uint64(i + 1) << np.uint64(32)) | np.uint64(target)
+                pair = (np.uint64(2 * i + kind) << np.uint64(32)) | np.uint64(target)
                 out[k, 0] += mix(pair)
                 out[k, 1] += mix(pair ^ np.uint64(0x5851F42D4C957F2D))
         if store.counts[FULL]:
             break
     return out
+
+
+@njit(cache=True, nogil=True)
+def _followed_outside(tables, state, text):
+    """The state of the frame behind a text, or ``DEAD``; ``_ENTERS`` if a grammar may begin before its end."""
+    for byte in text:
+        if tables.frame_call_begin[state] < tables.frame_call_begin[state + 1]:
+            return _ENTERS
+        state = tables.frame[state, tables.byte_class[byte]]
+        if state < 0:
+            return DEAD
+    return state
 
 
 @njit(cache=True, nogil=True)
