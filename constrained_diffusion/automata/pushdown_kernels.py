@@ -460,15 +460,19 @@ def _opened(tables, store, thread, taken, threads, count):
 
 @njit(cache=True, nogil=True)
 def _step_in_frame(tables, store, config, byte_class, side):
-    """One byte of every thread."""
-    threads = np.empty(_MOST_THREADS, np.int32)
+    """One byte of every thread. Where there are too many, those that have just begun go on, then those that were met
+    first: they have the least on their stacks."""
+    threads = np.empty(2 * _MOST_THREADS, np.int32)
     reached = np.empty(_MOST_THREADS, np.int32)
-    count = _threads_of(store, config, threads)
-    found = 0
+    members = _threads_of(store, config, threads)
+    count = members
     i = 0
     while i < count:
-        thread = threads[i]
-        count = _opened(tables, store, thread, byte_class, threads, count)
+        count = _opened(tables, store, threads[i], byte_class, threads, count)
+        i += 1
+    found = 0
+    for i in range(count):
+        thread = threads[(members + i) % count]
         if store.stack[thread] >= 0:
             following = _step_in_grammar(tables, store, thread, byte_class, side)
         else:
@@ -476,13 +480,12 @@ def _step_in_frame(tables, store, config, byte_class, side):
             if following >= 0:
                 following = intern(store, DEAD, following, DEAD, side)
         found = _added(reached, found, following)
-        i += 1
     if found == 0:
         return DEAD
-    members = np.sort(reached[:found])
-    several = members[found - 1]
+    ordered = np.sort(reached[:found])
+    several = ordered[found - 1]
     for i in range(found - 2, -1, -1):
-        several = intern(store, SEVERAL, members[i], several, side)
+        several = intern(store, SEVERAL, ordered[i], several, side)
         if several < 0:
             return DEAD
     return several
@@ -538,7 +541,7 @@ def _is_whole(tables, store, config):
 def _is_over_in_frame(tables, store, config):
     """Whether some thread may end here."""
     end = tables.frame_takes.shape[1] - 1
-    threads = np.empty(_MOST_THREADS, np.int32)
+    threads = np.empty(2 * _MOST_THREADS, np.int32)
     count = _threads_of(store, config, threads)
     i = 0
     while i < count:
@@ -590,7 +593,7 @@ def _mark_shortest(tables, store, config, marked):
     if not tables.has_frame:
         _mark_in_grammar(tables, store, config, marked)
         return
-    threads = np.empty(_MOST_THREADS, np.int32)
+    threads = np.empty(2 * _MOST_THREADS, np.int32)
     count = _threads_of(store, config, threads)
     i = 0
     while i < count:

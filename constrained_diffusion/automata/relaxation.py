@@ -104,7 +104,7 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
 def _met(nfa: ex.NFA, entries: list[int], side: ByteDFA) -> NDArray[np.bool_]:
     """Whether some text leads to each entry and, beside it, to each state of the side automaton, bool [entries, M]."""
     byte_class, holds = nfa.byte_classes()
-    joint, first = np.unique(byte_class * NUM_BYTES + side.byte_class, return_index=True)
+    first = np.unique(byte_class * NUM_BYTES + side.byte_class, return_index=True)[1]
     labels, classes = np.nonzero(holds[:, byte_class[first]])
     order, begin = ex.grouped(nfa.sources, nfa.num_states)
     empty_order, empty_begin = ex.grouped(nfa.empty_sources, nfa.num_states)
