@@ -197,6 +197,18 @@ def test_whatever_the_model_says_the_text_is_valid_and_ends(name, kind):
             assert vocabulary.end_ids[0] in ids.tolist()
 
 
+def test_a_shortest_text_of_thousands_of_bytes_is_found():
+    names = [f"a rather long name that is required, number {i}" for i in range(60)]
+    part = {"type": "object", "properties": {"deeper": {"$ref": "#"}, **{n: {"type": "array"} for n in names}}}
+    schema = {**part, "required": names}
+    automaton = cd.compile(cd.json_schema(schema), byte_vocabulary())
+    begun = b'{"deeper":{'
+    length = automaton.completion(automaton.advance(None, list(begun)))
+    closed = automaton.exact.automaton.closing_text(automaton.exact.automaton.run(begun), 1)
+    assert len(closed) == length - 1 > 2 * 60 * len(names[0])
+    assert jsonschema.Draft202012Validator(schema).is_valid(json.loads(begun + closed))
+
+
 class Node(BaseModel):
     """A type that refers to itself."""
 

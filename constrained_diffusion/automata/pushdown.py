@@ -11,7 +11,7 @@ there is no fallback.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, Final, TypeVar, final
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
-from constrained_diffusion.automata.network import Network
+from constrained_diffusion.automata.network import Network, pairs
 from constrained_diffusion.automata.pushdown_kernels import FAR, FULL, Store, Tables
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
@@ -169,7 +169,8 @@ class Windows:
         known: of each window its symbols, the top first, and whether the bottom is among them.
         push: int32 [W, Q], the window when a symbol is pushed, or -1 where that cannot be.
         is_forgetful: whether the relaxation forgets the stack behind every terminal, and knows only which terminal
-            that was.
+            that was; of a network it knows only which automaton is at work, and takes the first place with such a
+            callee for all of them.
     """
 
     size: int
@@ -183,11 +184,14 @@ class Windows:
             return None
         if self.size > 1:
             return Windows.of(grammar, self.size - 1)
-        return replace(self, is_forgetful=True) if grammar.network is None else None
+        return Windows.of(grammar, 1, is_forgetful=True)
 
     @classmethod
     def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False) -> "Windows":
         """All windows of that size."""
+        taken_for = range(grammar.num_states)
+        if is_forgetful and grammar.network is not None:
+            taken_for = grammar.network.first_alike.tolist()
         first: tuple[tuple[int, ...], bool] = ((grammar.start,), True)
         numbers = {first: 0}
         known = [first]
@@ -195,7 +199,7 @@ class Windows:
         for symbols, has_bottom in known:
             row = np.full(grammar.num_states, DEAD, np.int32)
             for symbol in sorted(grammar.stands_on[symbols[0]]):
-                longer = (symbol, *symbols)
+                longer = (taken_for[symbol], *symbols)
                 window = longer[:size], has_bottom and len(longer) <= size
                 if window not in numbers:
                     numbers[window] = len(known)
@@ -245,7 +249,7 @@ class PushdownAutomaton(ByteAutomaton):
         self.beginning = beginning
         self.tables = _tables(grammar, windows, side)
         self._lock = threading.Lock()
-        self._width = int(self.tables.successor.max(initial=0)) + 1
+        self._width = max(int(self.tables.successor.max(initial=0)) + 1, self.tables.least.shape[1])
         self.store = _empty_store(_FIRST_CAPACITY, self._width)
         bottom = self.call(kernels.push, DEAD, grammar.start)
         # The first configuration is the tail; it only takes the number.
@@ -276,12 +280,12 @@ class PushdownAutomaton(ByteAutomaton):
 
     def closing_text(self, state: int, most: int) -> bytes | None:
         """A short text that completes the text from a state, if one is found among so many states."""
-        arguments = state, self.grammar.shortest, self._representatives, most
+        arguments = state, self.grammar.shortest, self._representatives
+        found = self.call(kernels.straight_text, *arguments)
         for is_narrow in (True, False):
-            found = self.call(kernels.closing_text, *arguments, is_narrow)
-            if found is not None:
-                return bytes(found.tobytes())
-        return None
+            if found is None:
+                found = self.call(kernels.closing_text, *arguments, most, is_narrow)
+        return None if found is None else bytes(found.tobytes())
 
     @cached_property
     def _representatives(self) -> NDArray[np.uint8]:
@@ -396,8 +400,15 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         call=_NO_TABLE if network is None else network.call,
         tag=_NO_ROW if network is None else network.tag,
         back=_NO_TABLE if network is None else network.back,
-        least=_NO_ROW if network is None else network.least,
-        least_behind=_NO_ROW if network is None else network.least_behind,
+        least=_NO_TABLE if network is None else network.least,
         side=np.ascontiguousarray(side_table),
         side_accepting=side.accepting,
+        side_least=_least_bytes(side),
     )
+
+
+def _least_bytes(dfa: ByteDFA) -> NDArray[np.int32]:
+    """The least bytes from each state of a finite automaton to its end, int32 [N]."""
+    tag = np.where(dfa.accepting, 0, DEAD).astype(np.int32)
+    nothing = np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty((0, 1), np.int32)
+    return np.asarray(kernels.network_distances(pairs(dfa.table), *nothing, tag)[:, 0])
