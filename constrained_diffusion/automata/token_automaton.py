@@ -90,7 +90,8 @@ def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits
 
 def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
     if automaton.is_empty:
-        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
+        bounds = "".join(f"; {bound}" for bound in getattr(constraint, "bounds", ()))
+        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other{bounds}")
 
 
 def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:
