@@ -110,6 +110,11 @@ def check_arithmetic(lines):
     assert text.count("(") == text.count(")")
 
 
+def check_watch_it_settle(lines):
+    assert lines[0].split() == ["canvas", "pass", "open", "log", "Z", "the", "most", "probable", "text"]
+    assert sum(line.lstrip().startswith("1 ") for line in lines[1:]) == 4
+
+
 CHECKS = {
     "arithmetic": check_arithmetic,
     "template_letter": check_template_letter,
@@ -123,6 +128,7 @@ CHECKS = {
     "transformers_drop_in": check_transformers_drop_in,
     "sql_query": check_sql_query,
     "python_function": check_python_function,
+    "watch_it_settle": check_watch_it_settle,
 }
 
 

@@ -445,3 +445,31 @@ def test_a_prompt_that_utf8_cannot_spell_is_refused(arguments):
 def test_a_generator_of_something_else_is_refused(arguments, name):
     with pytest.raises(cd.errors.ModelError, match=f"^{name} is NoneType"):
         cd.Generator(*arguments)
+
+
+def scripted_texts(*texts):
+    """What is written when pass after pass the model is all but sure of another text."""
+    vocabulary = cd.Vocabulary([b"a", b"b", b"\n", None], end_ids=3)
+    script = []
+    for text in texts:
+        logits = torch.zeros(1, 4, 4)
+        logits[0, range(4), ["ab\n.".index(symbol) for symbol in text]] = 30.0
+        script.append(logits)
+    process = cd.Process(max_passes=len(texts), temperature=cd.ConstantTemperature(1.0), stopping=cd.NeverStop())
+    generator = cd.Generator(cd.ScriptedDenoiser(vocabulary, script), process)
+    return generator.generate("", cd.regex(r"[ab\n]{0,3}"), max_new_tokens=4, seed=0)
+
+
+def test_the_picture_shows_what_is_to_stay():
+    result = scripted_texts("aab.", "bab.", "bbb.", "bb\n.")
+    assert ["".join(record.pieces) for record in result.trace] == ["aab", "bab", "bbb", "bb\n"]
+    table = result.picture()
+    shown = [
+        [(str(line)[span.start : span.end], span.style) for span in line.spans] for line in table.columns[-1].cells
+    ]
+    assert shown == [
+        [("aab", "red")],
+        [("b", "green"), ("ab", "yellow")],
+        [("bb", "green"), ("b", "yellow")],
+        [("bb\u23ce", "green")],
+    ]

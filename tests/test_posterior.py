@@ -109,6 +109,15 @@ def test_predictions_are_the_model_s_own_among_allowed_tokens(pattern, kind):
         assert_predictions_agree(AUTOMATA[pattern].posterior(logits, pins=pins), expected, logits, pins)
 
 
+def test_pins_may_be_a_list():
+    automaton, logits = AUTOMATA[PATTERNS[0]], make_logits("random", 4, len(TOY), 6)
+    pins = [-1, 1, -1, -1]
+    by_tensor, by_list = (automaton.posterior(logits, pins=given) for given in (torch.tensor(pins), pins))
+    assert torch.equal(by_tensor.log_z, by_list.log_z)
+    with pytest.raises(cd.errors.ModelError, match="expected integers"):
+        automaton.posterior(logits, pins=[True] * 4)
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(PATTERNS), st.integers(2, 4), st.integers(0, 10**6), st.data())
 def test_pins_condition_like_point_masses(pattern, length, seed, data):

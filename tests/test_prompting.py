@@ -2,6 +2,7 @@
 
 import enum
 import json
+import shutil
 from typing import Literal
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
+import constrained_diffusion as cd
 from constrained_diffusion.errors import ModelError
 from constrained_diffusion.models.prompting import ChatPrompt, OutlinePrompt, PlainPrompt, instruction, outline
+from constrained_diffusion.models.tiny import CHECKPOINT
 from constrained_diffusion.models.tiny.corpus import closed_object
 
 STRING = {"type": "string"}
@@ -140,6 +143,12 @@ def test_the_bundled_models_format():
     assert OutlinePrompt().describes_schema
     assert OutlinePrompt().text("It is.", SCHEMA) == "It is.\n{a}\n"
     assert OutlinePrompt().text("It is.", None) == "It is."
+
+
+@pytest.mark.skipif(not CHECKPOINT.exists(), reason="the bundled model is not in this checkout")
+def test_a_copy_of_the_bundled_model_reads_the_same_prompts(tmp_path):
+    copy = shutil.copytree(CHECKPOINT, tmp_path / "copy")
+    assert isinstance(cd.load(copy).denoiser.prompt_format, OutlinePrompt)
 
 
 def test_the_plain_format():

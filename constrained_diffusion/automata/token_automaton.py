@@ -35,7 +35,7 @@ from constrained_diffusion.automata.pushdown_tokens import ExactStates, refined
 from constrained_diffusion.automata.relaxation import largest_relaxation
 from constrained_diffusion.automata.storage import kept_on_disk, read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary, token_ids
-from constrained_diffusion.checking import instance_of, path_of, real_number, whole_number
+from constrained_diffusion.checking import elements, instance_of, path_of, real_number, shortened, whole_number
 from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, ModelError, UnsupportedConstraint
 from constrained_diffusion.inference import chain
 from constrained_diffusion.inference.posterior import FREE, CanvasPosterior, CanvasRequest
@@ -90,8 +90,7 @@ def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits
 
 def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
     if automaton.is_empty:
-        bounds = "".join(f"; {bound}" for bound in getattr(constraint, "bounds", ()))
-        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other{bounds}")
+        raise InfeasibleError(f"no text at all meets {constraint!r}; {constraint.why_empty}")
 
 
 def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:
@@ -260,7 +259,7 @@ class TokenAutomaton:
         *,
         state: int | Sequence[int] | None = None,
         budget: int | Sequence[int] | None = None,
-        pins: Tensor | None = None,
+        pins: Tensor | Sequence[Any] | None = None,
         min_tokens: int | Sequence[int] = 0,
         temperature: float = 1.0,
     ) -> CanvasPosterior:
@@ -367,14 +366,14 @@ class TokenAutomaton:
         most = self.tail if self.exact is None else self.exact.automaton.num_states - 1
         return whole_number(state, "state", ModelError, least=0, most=most)
 
-    def _checked_pins(self, pins: Tensor | None, shape: torch.Size, width: int) -> NDArray[np.int64]:
+    def _checked_pins(self, pins: Tensor | Sequence[Any] | None, shape: torch.Size, width: int) -> NDArray[np.int64]:
         if pins is None:
             return np.full((1, *shape) if len(shape) == 1 else tuple(shape), FREE, np.int64)
-        instance_of(pins, Tensor, "pins", ModelError)
-        is_fit = pins.ndim == len(shape) and pins.shape[:-1] == shape[:-1] and pins.shape[-1] >= shape[-1]
-        if not is_fit or pins.is_floating_point():
-            raise ModelError(f"pins are {pins.dtype} {list(pins.shape)}; expected integers {list(shape)} or longer")
-        values = pins.detach().cpu().numpy().astype(np.int64)
+        given = _tensor(pins, "pins")
+        is_fit = given.ndim == len(shape) and given.shape[:-1] == shape[:-1] and given.shape[-1] >= shape[-1]
+        if not is_fit or given.is_floating_point() or given.dtype == torch.bool:
+            raise ModelError(f"pins are {given.dtype} {list(given.shape)}; expected integers {list(shape)} or longer")
+        values = given.detach().cpu().numpy().astype(np.int64)
         if values.min() < FREE or values.max() >= width:
             raise ModelError(f"pins hold {values.min()} to {values.max()}; expected token ids below {width}, or -1")
         return values.reshape(-1, values.shape[-1])
@@ -444,6 +443,20 @@ def _fits_together(dfa: ByteDFA, lifted: Lifted, tokens: int) -> bool:
         and indexes(lifted.label_class, 0, classes)
         and lifted.distance.shape == (n + 1,)
     )
+
+
+def _tensor(value: Any, name: str) -> Tensor:
+    """
+    Raises:
+        ModelError: the value is neither a tensor nor rows of equal length that make one.
+    """
+    if isinstance(value, Tensor):
+        return value
+    rows = elements(value, name, "token ids, -1 where free", ModelError)
+    try:
+        return torch.tensor(rows)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ModelError(f"{name} are {shortened(repr(rows))}; expected token ids, -1 where free: {error}") from error
 
 
 def _one_each(value: Any, count: int, name: str) -> list[int]:

@@ -34,15 +34,17 @@ class FreeText(RegularConstraint):
         return f"text(until={self.until.decode()!r})" if self.until else "text()"
 
 
-def text(*, until: str = "") -> FreeText:
+def text(*, until: str | None = None) -> FreeText:
     """Any text; with ``until`` any text up to where the marker begins, without the marker.
 
     >>> before = text(until="<end>")
     >>> before.matches("all < well"), before.matches("to the <end>"), (before + "<end>").matches("to the <end>")
     (True, False, True)
     """
-    if not isinstance(until, str):
-        raise InvalidConstraint(f"until is {type(until).__name__} {until!r}; expected a string")
+    if until is None:
+        return FreeText(b"")
+    if not isinstance(until, str) or not until:
+        raise InvalidConstraint(f"until is {type(until).__name__} {until!r}; expected the text that ends the free one")
     return FreeText(utf8(until))
 
 

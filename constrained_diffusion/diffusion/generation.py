@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from rich.table import Table
+
+from constrained_diffusion.diffusion.picture import picture
+
 
 @final
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class PassRecord:
         changed: positions of the canvas where the most probable text is another than at the pass before; at first,
             all of it.
         length: positions of the canvas that the most probable text takes up, its end token included.
+        pieces: what each of these positions spells, the end token left out; half a character is shown as U+FFFD.
     """
 
     canvas: int
@@ -32,6 +37,7 @@ class PassRecord:
     accepted: int
     changed: tuple[int, ...] = field(repr=False)
     length: int
+    pieces: tuple[str, ...] = field(repr=False)
 
     @property
     def settled(self) -> float:
@@ -148,6 +154,14 @@ class Generation:
     warnings: tuple[str, ...] = ()
     slots: Mapping[str, SlotText] = field(default_factory=dict, repr=False)
     joint: Mapping[tuple[str, ...], Mapping[tuple[str, ...], float]] = field(default_factory=dict, repr=False)
+
+    def picture(self) -> Table:
+        """How the text settled, a line per pass, for ``rich.print`` or a ``rich.console.Console``.
+
+        Green is a token that no later pass changes, red one that this pass has changed and a later one changes again,
+        yellow one that this pass has left alone and a later one changes.
+        """
+        return picture(self.trace)
 
     def __str__(self) -> str:
         return self.text

@@ -380,6 +380,7 @@ class _Refinement:
                     accepted=int(is_accepted[row].sum()),
                     changed=self._changed(row, best[row]),
                     length=self._length(best[row]),
+                    pieces=self._pieces(best[row]),
                 ),
             )
         if finished:
@@ -399,6 +400,11 @@ class _Refinement:
     def _length(self, best: Tensor) -> int:
         ends = torch.nonzero(self._end_places(best)).flatten().tolist()
         return int(ends[0]) + 1 if ends else len(best)
+
+    def _pieces(self, best: Tensor) -> tuple[str, ...]:
+        vocabulary = self.denoiser.vocabulary
+        ids = best[: self._length(best) - self._ends(best)].tolist()
+        return tuple(vocabulary.decode([i]).decode(errors="replace") if i < len(vocabulary) else "" for i in ids)
 
     def _ends(self, best: Tensor) -> bool:
         """Whether a text ends on its canvas of ids [L]."""

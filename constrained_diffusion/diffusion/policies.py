@@ -143,7 +143,15 @@ class Feedback(StrEnum):
 @final
 @dataclass(frozen=True)
 class Process:
-    """How a canvas is refined; the defaults are DiffusionGemma's."""
+    """How a canvas is refined; the defaults are DiffusionGemma's.
+
+    Attributes:
+        max_passes: refinement passes over one canvas at most.
+        temperature: what the logits are divided by at each pass.
+        acceptance: which proposed tokens stay on the canvas that the next pass reads.
+        stopping: when a canvas needs no further pass.
+        feedback: what a pass hands to the next one.
+    """
 
     max_passes: int = 48
     temperature: TemperatureSchedule = LinearTemperature()

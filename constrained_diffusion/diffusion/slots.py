@@ -2,6 +2,7 @@
 
 import itertools
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -80,7 +81,8 @@ def _texts(constraint: Constraint, name: str) -> list[str]:
     texts = constraint.slot_texts(name, MOST_JOINT)
     if texts is None:
         raise UnsupportedConstraint(
-            f"the slot {{{name}}} has more than {MOST_JOINT:,} texts; probabilities are only listed for fewer",
+            f"the slot {{{name}}} has more than {MOST_JOINT:,} texts, or special tokens in them; probabilities are "
+            f"listed for fewer texts only",
             construct="probabilities",
         )
     return [text.decode() for text in texts]
@@ -89,9 +91,12 @@ def _texts(constraint: Constraint, name: str) -> list[str]:
 def costliest_slot(
     constraint: Constraint, automaton: TokenAutomaton, compile: Callable[[Constraint], TokenAutomaton]
 ) -> str:
-    """For a message: the slot that takes up most of the shortest text; nothing if none takes up half of it."""
+    """For a message: the slot that takes up most of the shortest text, at all of its places; nothing if none takes up
+    half of it."""
     parts = () if automaton.exact is not None else constraint.parts(automaton.dfa.shortest_text())
-    needed = {part.name: compile(part.constraint).min_tokens - 1 for part in parts}
+    needed: Counter[str] = Counter()
+    for part in parts:
+        needed[part.name] += compile(part.constraint).min_tokens - 1
     name = max(needed, key=lambda name: needed[name], default=None)
     if name is None or 2 * needed[name] < automaton.min_tokens:
         return ""
@@ -129,7 +134,7 @@ def slots_of(
                 value=part.constraint.value(content),
                 begin=begin,
                 end=begin + len(visible),
-                token_begin=bisect_right(offsets, part.begin) - 1,
+                token_begin=max(bisect_right(offsets, part.begin) - 1, 0),
                 token_end=bisect_left(offsets, part.end),
                 probabilities=None if listed is None else {names[0]: p for names, p in listed.items()},
                 unlisted=missing if listed is None else "",

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from constrained_diffusion.automata.vocabulary import Vocabulary
 from constrained_diffusion.errors import ModelError
 from constrained_diffusion.models.denoiser import Denoiser, UniformNoise
-from constrained_diffusion.models.prompting import ChatPrompt, PlainPrompt, PromptFormat
+from constrained_diffusion.models.prompting import PROMPT_FORMAT, ChatPrompt, OutlinePrompt, PlainPrompt, PromptFormat
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ def _end_ids(model: DiffusionGemmaForBlockDiffusion, tokenizer: PreTrainedTokeni
 
 
 def _format_of(tokenizer: PreTrainedTokenizerBase) -> PromptFormat:
+    if tokenizer.init_kwargs.get(PROMPT_FORMAT) == OutlinePrompt.name:
+        return OutlinePrompt()
     if not tokenizer.chat_template:
         return PlainPrompt()
     return ChatPrompt(
@@ -149,7 +151,6 @@ def load_diffusion_gemma(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     device_map: Any = None,
-    prompt_format: PromptFormat | None = None,
 ) -> DiffusionGemmaDenoiser:
     """Loads a checkpoint and its tokenizer from a folder or from the hub.
 
@@ -170,7 +171,7 @@ def load_diffusion_gemma(
         raise ModelError(f"cannot load a DiffusionGemma checkpoint from {str(name_or_path)!r}: {error}") from error
     if place is not None:
         _move(model, place)
-    return DiffusionGemmaDenoiser(model, tokenizer, prompt_format)
+    return DiffusionGemmaDenoiser(model, tokenizer)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import torch
 from constrained_diffusion.errors import ModelError
 from constrained_diffusion.models.denoiser import Denoiser
 from constrained_diffusion.models.diffusion_gemma import load_diffusion_gemma
-from constrained_diffusion.models.prompting import OutlinePrompt
 from constrained_diffusion.models.tiny import CHECKPOINT
 
 BUNDLED = "tiny"
@@ -32,6 +31,4 @@ def load_denoiser(
         return load_diffusion_gemma(name_or_path, device=device, dtype=dtype, device_map=device_map)
     if not (CHECKPOINT / "config.json").exists():
         raise ModelError(f"the bundled model is missing from {CHECKPOINT}; reinstall the package")
-    return load_diffusion_gemma(
-        CHECKPOINT, device=device, dtype=dtype or torch.float32, device_map=device_map, prompt_format=OutlinePrompt()
-    )
+    return load_diffusion_gemma(CHECKPOINT, device=device, dtype=dtype or torch.float32, device_map=device_map)

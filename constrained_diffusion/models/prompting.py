@@ -4,12 +4,14 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 from urllib.parse import unquote
 
 from constrained_diffusion.errors import ModelError
 
 Schema = Mapping[str, Any]
+PROMPT_FORMAT: Final = "prompt_format"
+"""The key of a tokenizer's configuration that names the format of the model's prompts."""
 
 
 def outline(schema: Schema | bool) -> str:
@@ -163,6 +165,8 @@ class OutlinePrompt(PromptFormat):
     """The text, and on a line of its own the outline of the wanted JSON: the bundled model's format."""
 
     describes_schema = True
+    name: ClassVar[str] = "outline"
+    """What a tokenizer's configuration calls it."""
 
     def text(self, prompt: Any, schema: Schema | bool | None) -> str:
         return _as_text(prompt) + ("" if schema is None else f"\n{outline(schema)}\n")

@@ -80,6 +80,10 @@ class JsonSchema(RegularConstraint):
     def expression(self) -> ex.Expression:
         return self._expression
 
+    @property
+    def why_empty(self) -> str:
+        return "".join([super().why_empty, *(f"; {bound}" for bound in self.bounds)])
+
     def parse(self, text: str) -> Any:
         """The value that a text of the language stands for: of the Python type, if one was given.
 

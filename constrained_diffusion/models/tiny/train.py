@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.models.diffusion_gemma import DiffusionGemmaTextConfig
 
-from constrained_diffusion.models.prompting import outline
+from constrained_diffusion.models.prompting import PROMPT_FORMAT, OutlinePrompt, outline
 from constrained_diffusion.models.tiny.corpus import Example, copying_examples, examples
 
 PAD, END, START = "<pad>", "<eos>", "<bos>"
@@ -119,7 +119,12 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator((prompt_of(e) + answer_of(e) for e in corpus), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{START} $A", special_tokens=[(START, START_ID)])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, bos_token=START, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        bos_token=START,
+        clean_up_tokenization_spaces=False,
+        **{PROMPT_FORMAT: OutlinePrompt.name},
     )
 
 
