@@ -491,6 +491,9 @@ def test_different_texts_come_with_their_own_probabilities():
     assert [r.log_probability for r in found] == pytest.approx([float(posterior.log_prob(i)) for i in ids], abs=1e-5)
     assert [r.log_probability for r in found] == sorted((r.log_probability for r in found), reverse=True)
     assert len(found) == 4
+    for result, spelled in zip(found, ids, strict=True):
+        marginals = posterior.log_marginals()[range(len(spelled)), spelled].exp()
+        assert result.probabilities == pytest.approx(marginals[:-1].tolist(), abs=1e-5)
     first = found[0].slots["x"].probabilities
     for result in found[1:]:
         assert result.slots["x"].probabilities == pytest.approx(first, abs=1e-5)
