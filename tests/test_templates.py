@@ -565,6 +565,15 @@ def test_the_slot_that_makes_a_text_too_long_is_named():
         GENERATOR.generate("x", cd.template("{a}{b}{c}", a="abcd", b="efgh", c="ijkl"), max_new_tokens=2)
 
 
+def test_so_many_probabilities_are_listed_unasked():
+    template = cd.template("".join(f"{{s{i}:[0-9a-f]}}" for i in range(20)))
+    slots = GENERATOR.generate("x", template, seed=0, max_new_tokens=24, max_passes=1).slots
+    assert [name for name, slot in slots.items() if slot.probabilities] == [f"s{i}" for i in range(16)]
+    assert "256 texts together" in slots["s16"].unlisted
+    asked = GENERATOR.generate("x", template, seed=0, max_new_tokens=24, max_passes=1, ask=["s19"]).slots
+    assert sum(asked["s19"].probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
 def test_why_there_are_no_probabilities():
     generator = cd.Generator(Constant(LETTERS, torch.zeros(6, 6)))
     overlapping = cd.template("{x}{y}", x=cd.choice(["a", "aa"]), y=cd.choice(["a", "aa"]))
