@@ -24,6 +24,7 @@ from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown_kernels import FAR, FULL, Store, Tables
+from constrained_diffusion.automata.records import by_reference
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
@@ -33,6 +34,8 @@ Result = TypeVar("Result")
 TAIL: Final = 0
 """The state behind the end of a text, on tokens; no text leads to it."""
 _FIRST_CAPACITY: Final = 1024
+_FOUND_OUT: Final = ("relaxed", "tokens", "way_class", "way_next", "next_byte", "next_config", "effort")
+"""What the store keeps of configurations besides what they are."""
 _MOST_SCANNER_STATES: Final = 6000
 """Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
 _MOST_NETWORK_STATES: Final = 1500
@@ -246,7 +249,8 @@ class PushdownAutomaton(ByteAutomaton):
         self.tables = _tables(grammar, windows, side)
         self._lock = threading.Lock()
         self._width = int(self.tables.successor.max(initial=0)) + 1
-        self.store = _empty_store(_FIRST_CAPACITY, self._width)
+        self._by_reference = by_reference(self.tables)
+        self._use(_empty_store(_FIRST_CAPACITY, self._width))
         bottom = self.call(kernels.push, DEAD, grammar.start)
         # The first configuration is the tail; it only takes the number.
         self.call(kernels.intern_tail)
@@ -263,7 +267,7 @@ class PushdownAutomaton(ByteAutomaton):
         return self._start
 
     def step(self, state: int, byte: int) -> int:
-        return int(self.call(kernels.step, state, byte))
+        return int(self.call(kernels.step, state, np.uint8(byte)))
 
     def run(self, text: bytes, state: int | None = None) -> int:
         current = self.start if state is None else state
@@ -274,17 +278,8 @@ class PushdownAutomaton(ByteAutomaton):
     def accepts(self, state: int) -> bool:
         return bool(self.call(kernels.accepts, state))
 
-    def closing_text(self, state: int, most: int) -> bytes | None:
-        """A short text that completes the text from a state, if one is found among so many states."""
-        arguments = state, self.grammar.shortest, self._representatives, most
-        for is_narrow in (True, False):
-            found = self.call(kernels.closing_text, *arguments, is_narrow)
-            if found is not None:
-                return bytes(found.tobytes())
-        return None
-
     @cached_property
-    def _representatives(self) -> NDArray[np.uint8]:
+    def representatives(self) -> NDArray[np.uint8]:
         """A byte of each class that the scanners and the side automaton treat alike."""
         alike = self.grammar.byte_class.astype(np.int64) * 256 + self.side.byte_class
         return np.asarray(np.unique(alike, return_index=True)[1], np.uint8)
@@ -302,7 +297,7 @@ class PushdownAutomaton(ByteAutomaton):
         """
         with self._lock:
             while True:
-                result = kernel(self.tables, self.store, *arguments)
+                result = kernel(self._by_reference, self._store, *arguments)
                 if not self.store.counts[FULL]:
                     return result
                 self._grow()
@@ -316,7 +311,7 @@ class PushdownAutomaton(ByteAutomaton):
         new = _empty_store(capacity, self._width)
         for name in ("symbol", "below", "window", "closing"):
             getattr(new, name)[:stacks] = getattr(old, name)[:stacks]
-        for name in ("stack", "scanner", "fallback", "side"):
+        for name in ("stack", "scanner", "fallback", "side", *_FOUND_OUT):
             getattr(new, name)[:configs] = getattr(old, name)[:configs]
         new.counts[:2] = old.counts[:2]
         zeros = np.zeros(stacks, np.int32)
@@ -324,7 +319,10 @@ class PushdownAutomaton(ByteAutomaton):
         config_slots = kernels.hash_slots(
             new.stack, new.scanner, new.fallback, new.side, configs, len(new.config_slots)
         )
-        self.store = new._replace(stack_slots=stack_slots, config_slots=config_slots)
+        self._use(new._replace(stack_slots=stack_slots, config_slots=config_slots))
+
+    def _use(self, store: Store) -> None:
+        self.store, self._store = store, by_reference(store)
 
 
 def _empty_store(capacity: int, width: int) -> Store:
@@ -340,6 +338,13 @@ def _empty_store(capacity: int, width: int) -> Store:
         scanner=ints(capacity),
         fallback=ints(capacity),
         side=ints(capacity),
+        relaxed=ints(capacity),
+        tokens=ints(capacity),
+        way_class=ints(capacity),
+        way_next=ints(capacity),
+        next_byte=ints(capacity),
+        next_config=ints(capacity),
+        effort=ints(capacity),
         stack_slots=ints(2 * capacity),
         config_slots=ints(2 * capacity),
         counts=np.zeros(3, np.int64),

@@ -98,6 +98,11 @@ class Store(NamedTuple):
         closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top; of a
             network [stacks, 1], those behind what the top was called for.
         stack, scanner, fallback, side: int32 [configs].
+        relaxed: int32 [configs], the state of the relaxation that stands for each, -1 where it is not known.
+        tokens: int32 [configs], the tokens of a way to the end, end token included; -1 where none was looked for,
+            ``FAR`` where none was found. way_class, way_next: int32 [configs], its first token class and what follows.
+        next_byte, next_config: int32 [configs], the first byte of that way and what is behind it, or -1.
+        effort: int32 [configs], 1 where a shorter way was looked for, else -1.
         stack_slots, config_slots: int32 hash tables.
         counts: int64 [3].
     """
@@ -110,6 +115,13 @@ class Store(NamedTuple):
     scanner: NDArray[np.int32]
     fallback: NDArray[np.int32]
     side: NDArray[np.int32]
+    relaxed: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    way_class: NDArray[np.int32]
+    way_next: NDArray[np.int32]
+    next_byte: NDArray[np.int32]
+    next_config: NDArray[np.int32]
+    effort: NDArray[np.int32]
     stack_slots: NDArray[np.int32]
     config_slots: NDArray[np.int32]
     counts: NDArray[np.int64]
@@ -231,7 +243,7 @@ def feed(tables, store, stack, terminal):
     if tables.ignored[terminal]:
         return stack
     for _ in range(_MOST_REDUCTIONS):
-        action = tables.action[store.symbol[stack], terminal]
+        action = np.int64(tables.action[store.symbol[stack], terminal])
         if action >= 0:
             return push(tables, store, stack, action)
         if action == ERROR:
@@ -245,8 +257,8 @@ def feed(tables, store, stack, terminal):
 @njit(cache=True, nogil=True)
 def _reduced(tables, store, stack, rule):
     for _ in range(tables.rule_length[rule]):
-        stack = store.below[stack]
-    return push(tables, store, stack, tables.goto[store.symbol[stack], tables.rule_origin[rule]])
+        stack = np.int64(store.below[stack])
+    return push(tables, store, stack, np.int64(tables.goto[store.symbol[stack], tables.rule_origin[rule]]))
 
 
 @njit(cache=True, nogil=True)
@@ -254,7 +266,7 @@ def is_complete(tables, store, stack):
     """Whether the text may end with this stack."""
     end = len(tables.ignored)
     for _ in range(_MOST_REDUCTIONS):
-        action = tables.action[store.symbol[stack], end]
+        action = np.int64(tables.action[store.symbol[stack], end])
         if action >= -1:
             return False
         stack = _reduced(tables, store, stack, -2 - action)
@@ -298,7 +310,7 @@ def intern_tail(tables, store):
 @njit(cache=True, nogil=True)
 def fresh(tables, store, stack, side):
     """The configuration at the start of a terminal."""
-    return intern(store, stack, tables.scan_start[store.symbol[stack]], DEAD, side)
+    return intern(store, stack, np.int64(tables.scan_start[store.symbol[stack]]), DEAD, side)
 
 
 @njit(cache=True, nogil=True)
@@ -313,12 +325,12 @@ def _is_useful(tables, store, stack, scanner):
 @njit(cache=True, nogil=True)
 def _step_alone(tables, store, config, byte_class, fallback, side):
     """One byte; ``fallback`` is where the configuration's own fallback is behind it."""
-    scanner = tables.scan[store.scanner[config], byte_class]
+    scanner = np.int64(tables.scan[store.scanner[config], byte_class])
     if scanner < 0:
         return fallback
-    stack = store.stack[config]
+    stack = np.int64(store.stack[config])
     if tables.match[scanner] >= 0:
-        fed = feed(tables, store, stack, tables.match[scanner])
+        fed = feed(tables, store, stack, np.int64(tables.match[scanner]))
         fallback = fresh(tables, store, fed, side) if fed >= 0 else DEAD
     elif tables.match[scanner] == UNMATCHED:
         fallback = DEAD
@@ -332,52 +344,52 @@ def _step_alone(tables, store, config, byte_class, fallback, side):
 @njit(cache=True, nogil=True)
 def _step_in_network(tables, store, config, byte_class, side):
     """One byte: a step if there is one, else behind a call, else behind the end of what was called."""
-    stack, state = store.stack[config], store.scanner[config]
+    stack, state = np.int64(store.stack[config]), np.int64(store.scanner[config])
     while tables.scan[state, byte_class] < 0:
-        place = tables.call[state, byte_class]
+        place = np.int64(tables.call[state, byte_class])
         if place >= 0:
             stack = push(tables, store, stack, place)
             if stack < 0:
                 return DEAD
-            state = tables.scan_start[place]
+            state = np.int64(tables.scan_start[place])
         elif tables.tag[state] >= 0 and store.below[stack] >= 0:
-            state = tables.back[store.symbol[stack], tables.tag[state]]
-            stack = store.below[stack]
+            state = np.int64(tables.back[store.symbol[stack], tables.tag[state]])
+            stack = np.int64(store.below[stack])
         else:
             return DEAD
-    return intern(store, stack, tables.scan[state, byte_class], DEAD, side)
+    return intern(store, stack, np.int64(tables.scan[state, byte_class]), DEAD, side)
 
 
 @njit(cache=True, nogil=True)
 def _is_over(tables, store, config):
     """Whether the text may end here in a network."""
-    stack, state = store.stack[config], store.scanner[config]
+    stack, state = np.int64(store.stack[config]), np.int64(store.scanner[config])
     while tables.tag[state] >= 0:
         if store.below[stack] < 0:
             return True
-        state = tables.back[store.symbol[stack], tables.tag[state]]
-        stack = store.below[stack]
+        state = np.int64(tables.back[store.symbol[stack], tables.tag[state]])
+        stack = np.int64(store.below[stack])
     return False
 
 
 @njit(cache=True, nogil=True)
 def step(tables, store, config, byte):
     """The configuration behind one more byte, or ``DEAD``."""
-    byte_class = tables.byte_class[byte]
-    side = tables.side[store.side[config], byte]
+    byte_class = np.int64(tables.byte_class[byte])
+    side = np.int64(tables.side[store.side[config], byte])
     if side < 0:
         return DEAD
     if tables.is_network:
         return _step_in_network(tables, store, config, byte_class, side)
     if store.fallback[config] < 0:
         return _step_alone(tables, store, config, byte_class, DEAD, side)
-    chain = np.empty(_MOST_FALLBACKS, np.int32)
+    chain = np.empty(_MOST_FALLBACKS, np.int64)
     depth = 0
     while config >= 0:
         if depth == _MOST_FALLBACKS:
             return DEAD
         chain[depth] = config
-        config = store.fallback[config]
+        config = np.int64(store.fallback[config])
         depth += 1
     for i in range(depth - 1, -1, -1):
         config = _step_alone(tables, store, chain[i], byte_class, config, side)
@@ -403,8 +415,8 @@ def accepts(tables, store, config):
         return _is_over(tables, store, config)
     while config >= 0:
         if tables.is_start[store.scanner[config]]:
-            return is_complete(tables, store, store.stack[config])
-        config = store.fallback[config]
+            return is_complete(tables, store, np.int64(store.stack[config]))
+        config = np.int64(store.fallback[config])
     return False
 
 
@@ -415,7 +427,7 @@ def closing(tables, store, config, whole):
         return min(np.int64(tables.least[store.scanner[config]]) + store.closing[store.stack[config], 0], FAR)
     best = np.int64(FAR)
     while config >= 0:
-        scanner, stack = store.scanner[config], store.stack[config]
+        scanner, stack = store.scanner[config], np.int64(store.stack[config])
         if tables.is_start[scanner]:
             best = min(best, closing_of_stack(tables, store, stack, whole))
         else:
@@ -425,7 +437,7 @@ def closing(tables, store, config, whole):
                     fed = feed(tables, store, stack, terminal)
                     if fed >= 0:
                         best = min(best, distance + closing_of_stack(tables, store, fed, whole))
-        config = store.fallback[config]
+        config = np.int64(store.fallback[config])
     return best
 
 
@@ -439,7 +451,7 @@ def _mark_shortest(tables, store, config, whole, marked):
         for terminal in range(len(tables.ignored)):
             distance = tables.match_distance[scanner, terminal]
             if 0 < distance < best and not tables.ignored[terminal]:
-                fed = feed(tables, store, store.stack[config], terminal)
+                fed = feed(tables, store, np.int64(store.stack[config]), terminal)
                 if fed >= 0:
                     rest = distance + closing_of_stack(tables, store, fed, whole)
                     if rest < best:
@@ -451,12 +463,15 @@ def _mark_shortest(tables, store, config, whole, marked):
                     is_match = tables.match[target] == nearest
                     ahead = 1 if is_match else tables.match_distance[target, nearest] + 1
                     marked[k] = marked[k] or ahead == tables.match_distance[scanner, nearest]
-        config = store.fallback[config]
+        config = np.int64(store.fallback[config])
 
 
 @njit(cache=True, nogil=True)
-def closing_text(tables, store, config, whole, representatives, most, is_narrow):
-    """A short text that completes a configuration, uint8 [n], found best first over single bytes; None if none is.
+def closing_way(tables, store, config, whole, representatives, most, is_narrow):
+    """The bytes of a short way to complete a configuration, and the configurations on it, itself first.
+
+    Found best first over single bytes. The way stops where one is known that goes on from there, or where the text may
+    end. Nothing, of no length, if none is found. And how many configurations were looked at.
 
     Args:
         representatives: uint8, a byte of each class that grammar and side automaton treat alike.
@@ -471,17 +486,20 @@ def closing_text(tables, store, config, whole, representatives, most, is_narrow)
     seen = {np.int64(config)}
     # The least estimate of all bytes first, and of those the latest.
     queue = [(np.int64(0), np.int64(0))]
-    for _ in range(most):
-        if len(queue) == 0:
-            break
+    looked = 0
+    while looked < most and len(queue) > 0:
+        looked += 1
         place = -heapq.heappop(queue)[1]
         current = configs[place]
-        if accepts(tables, store, current):
+        if (store.next_config[current] >= 0 and 0 <= store.tokens[current] < FAR) or accepts(tables, store, current):
             text = np.empty(depths[place], np.uint8)
-            while place > 0:
-                text[depths[place] - 1] = read[place]
+            path = np.empty(depths[place] + 1, np.int64)
+            while place >= 0:
+                path[depths[place]] = configs[place]
+                if place > 0:
+                    text[depths[place] - 1] = read[place]
                 place = parents[place]
-            return text
+            return text, path, looked
         if is_narrow:
             _mark_shortest(tables, store, current, whole, marked)
         for byte in representatives:
@@ -500,7 +518,7 @@ def closing_text(tables, store, config, whole, representatives, most, is_narrow)
             parents.append(np.int64(place))
             read.append(byte)
             depths.append(depth)
-    return None
+    return np.empty(0, np.uint8), np.empty(0, np.int64), looked
 
 
 class Guide(NamedTuple):
@@ -512,6 +530,8 @@ class Guide(NamedTuple):
         class_begin: int64 [N + 1]; classes, class_target: int32, the token classes that each state
             of the relaxation takes, and where they lead.
         text_begin: int64 [C + 1]; text: uint8, a spelling of each class.
+        accepting: bool [N], whether the text may end in a state of the relaxation.
+        distance: int32 [N + 1], least number of tokens to the end in the relaxation.
     """
 
     place: NDArray[np.int32]
@@ -521,6 +541,8 @@ class Guide(NamedTuple):
     class_target: NDArray[np.int32]
     text_begin: NDArray[np.int64]
     text: NDArray[np.uint8]
+    accepting: NDArray[np.bool_]
+    distance: NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
@@ -530,7 +552,7 @@ def relaxed(tables, store, guide, config, otherwise):
     if fallback >= 0 and tables.match[scanner] < 0:
         return otherwise
     window = store.window[store.stack[config]]
-    return guide.entry[guide.place[window, scanner], store.side[config]]
+    return np.int64(guide.entry[guide.place[window, scanner], store.side[config]])
 
 
 @njit(cache=True, nogil=True)
@@ -540,7 +562,7 @@ def follow(tables, store, guide, config, place):
     target = run(tables, store, config, guide.text[guide.text_begin[label] : guide.text_begin[label + 1]])
     if target < 0:
         return DEAD, DEAD
-    reached = relaxed(tables, store, guide, target, guide.class_target[place])
+    reached = relaxed(tables, store, guide, target, np.int64(guide.class_target[place]))
     return (target, reached) if reached >= 0 else (DEAD, DEAD)
 
 
@@ -594,13 +616,13 @@ def expand(tables, store, guide, config, state, weight, bound, width):
             continue
         if place == count:
             count += 1
-            _insert(best, score)
+            insert(best, score)
         classes[place], targets[place], states[place], bounds[place] = label, target, reached, score
     return classes[:count].copy(), targets[:count].copy(), states[:count].copy(), bounds[:count].copy(), left_out
 
 
 @njit(cache=True, nogil=True)
-def _insert(best, score):
+def insert(best, score):
     """Keeps ``best`` the greatest of its members and the score, in descending order."""
     place = len(best) - 1
     if score <= best[place]:
