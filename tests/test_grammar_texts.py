@@ -75,6 +75,30 @@ def test_a_large_grammar_and_a_regular_constraint():
             assert constraint.matches(automaton.text(ids))
 
 
+FAVOURITES = {
+    "brackets": b"([{)]}",
+    "opening brackets": b"([{",
+    "quotes": b"\"'",
+    "spaces": b" \n",
+    "operators": b"+-*/%~",
+}
+
+
+@pytest.mark.parametrize("kind", FAVOURITES)
+@pytest.mark.parametrize("name", ["python_expression", "python_function", "sql_select"])
+def test_texts_parse_under_logits_that_want_no_end(name, kind):
+    """Long texts of what opens much and closes little; a pass takes seconds at most."""
+    generator = torch.Generator().manual_seed(len(kind))
+    length = 256 if IS_WHOLE else 120
+    logits = torch.randn(length, len(BYTES), generator=generator)
+    logits[:, [i for i, token in enumerate(BYTES.tokens) if token and not token.strip(FAVOURITES[kind])]] += 15
+    logits[: length - 16, END_ID] = -torch.inf
+    posterior = compiled(name).posterior(logits)
+    for ids in (posterior.map(), posterior.sample(generator)):
+        assert ids.tolist().index(END_ID) >= length - 16
+        grammar(name).parse(compiled(name).text(ids))
+
+
 def test_forty_levels_of_brackets_around_an_operand():
     text = "(" * 40 + "1" + ")" * 40
     ids = [*text.encode(), END_ID]

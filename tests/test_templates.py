@@ -79,7 +79,10 @@ def test_what_fills_a_slot(kind, good, value, bad):
         ("{a}", {"b": int}, r"no slot {b}; it has a"),
         ("{a:x}", {"a": int}, r"{a} is described twice"),
         ("{a:x}{a:y}", {}, r"{a} is described twice"),
-        ("{a:(}", {}, "unterminated"),
+        ("{a:(}", {}, r"the slot \{a\}: .*unterminated"),
+        ("{a}", {"a": 5}, r"the slot \{a\}: 5 is neither"),
+        ("{a}", {"a": [1]}, r"the slot \{a\}: met list"),
+        ("{a:[}]", {}, "is never closed"),
         (5, {}, "takes a string, met int"),
     ],
 )
@@ -94,6 +97,67 @@ def test_a_name_that_occurs_twice_has_the_same_text():
     assert {t for t in texts if twice.matches(t)} == {f"{a}{b}-{a}{b}" for a in ["x", "yy"] for b in "12"}
     with pytest.raises(cd.errors.UnsupportedConstraint, match=r"\{a\} stands in several places"):
         cd.template("{a} and {a}")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.sampled_from(["{s}", "{t}", "a", "b", "{u}"]), min_size=2, max_size=5).map("".join),
+    st.lists(st.sampled_from(["", "a", "b", "ab", "aa", "bab"]), min_size=1, max_size=4, unique=True),
+    st.text(st.sampled_from("ab"), max_size=8),
+)
+def test_a_repeated_slot_has_one_text_at_all_of_its_places(source, options, text):
+    """Against back-references, which try shorter texts first."""
+    shortest_first = "|".join(sorted(options, key=len))
+    patterns = {"s": f"(?:{shortest_first})", "t": "[ab]{1,2}?", "u": "(?:|b)"}
+    pattern = source
+    for name, inner in patterns.items():
+        pattern = pattern.replace(f"{{{name}}}", f"(?P<{name}>{inner})", 1).replace(f"{{{name}}}", f"(?P={name})")
+    used = {name: cd.regex(inner.replace("?}", "}")) for name, inner in patterns.items() if f"{{{name}}}" in source}
+    template = cd.template(source, **(used | ({"t": cd.regex("[ab]{1,2}")} if "t" in used else {})))
+    expected = re.fullmatch(pattern, text)
+    assert template.matches(text) == (expected is not None)
+    if expected is not None:
+        assert template.parse(text) == expected.groupdict()
+        places = {part.name: (part.begin, part.end) for part in reversed(template.parts(text.encode()))}
+        assert places == {name: expected.span(name) for name in used}
+
+
+def test_braces_in_a_set_of_characters_are_letters():
+    template = cd.template(r"<{a:[^}]+}|{b:[]}{]}|{c:[\]}]{2}}>")
+    assert template.matches("<x{|}|]}>")
+    assert not template.matches("<x}|}|]}>")
+
+
+@pytest.mark.parametrize("pattern", ["a|ab|b", "a*", "ab?", "(a|ab)(b|ba)?", "aa|aaa", "a*b", "(ab)?", ""])
+@pytest.mark.parametrize(("least", "most"), [(0, None), (1, None), (2, 3), (0, 1), (3, 3), (2, 2), (4, 6)])
+def test_the_texts_of_a_repetition_are_found(pattern, least, most):
+    repeated = cd.template("{x}", x=cd.regex(pattern)).repeat(least, most)
+    whole = re.compile(f"(?:{pattern}){{{least},{'' if most is None else most}}}")
+    for text in ("".join(letters) for n in range(7) for letters in itertools.product("ab", repeat=n)):
+        parts = repeated.parts(text.encode())
+        if whole.fullmatch(text) is None:
+            assert parts == ()
+            continue
+        assert least <= len(parts) <= (len(text) + least if most is None else most)
+        assert "".join(text[part.begin : part.end] for part in parts) == text
+        assert all(re.fullmatch(pattern, text[part.begin : part.end]) for part in parts)
+
+
+def test_a_template_that_is_repeated_or_left_out_keeps_its_slots():
+    list_of_two = (cd.template("{x:[0-9]}") + ";").repeat(2, 2)
+    result = GENERATOR.generate("x", list_of_two, seed=0, max_new_tokens=8, max_passes=2)
+    assert result.slots["x"].text == result.text[0]
+    assert [p.begin for p in cd.template("{x:[0-9]}").optional().parts(b"7")] == [0]
+    (part,) = cd.tagged("<", cd.template("{x:[0-9]}"), ">").parts(b"a <7> b")
+    assert (part.name, part.begin) == ("x", 3)
+
+
+def test_the_slot_that_nothing_fills_is_named():
+    nothing = cd.regex("a") & cd.regex("b")
+    with pytest.raises(cd.errors.InfeasibleError, match=r"the slot \{a\} has none, since of .* contradict each other"):
+        GENERATOR.generate("x", "begin " + cd.template("{b} {a}", a=nothing, b="x"))
+    with pytest.raises(cd.errors.InfeasibleError, match="its parts contradict each other"):
+        GENERATOR.generate("x", cd.template("{b}", b=cd.literal("x")) & "y")
 
 
 def test_templates_nest_and_combine():
@@ -327,11 +391,34 @@ def test_a_prefix_that_ends_inside_a_token_is_healed():
     assert (result.text, result.token_ids) == ("b", (2,))
 
 
+def test_the_slots_of_a_constraint_are_told_of_what_is_filled_in():
+    """Probabilities against enumeration; a slot may begin in what is given."""
+    logits = torch.randn(1, 4, len(TOY), generator=torch.Generator().manual_seed(3))
+    whole = cd.template("a{s}{t}a", s=cd.choice(["ab", "b"]), t=cd.choice(["a", "b", "bb"]))
+    generator = cd.Generator(cd.ScriptedDenoiser(TOY, [logits]))
+    result = generator.infill("a", "a", whole, max_new_tokens=4, max_passes=1, temperature=1.0, ask=["s", ("s", "t")])
+    assert result.value == {"s": result.slots["s"].text, "t": result.slots["t"].text}
+    assert "".join(("a", result.slots["s"].text, result.slots["t"].text, "a")) == f"a{result.text}a"
+    texts = enumerate_canvases(logits[0], lambda content: whole.matches(b"a" + content)).texts
+    for names, found in ((("s",), result.slots["s"].probabilities), (("s", "t"), result.joint["s", "t"])):
+        for answer, probability in found.items():
+            fixed = whole.fixed(dict(zip(names, (answer,) if isinstance(answer, str) else answer, strict=True)))
+            spelled = {ids: b"a" + b"".join(TOY.tokens[i] for i in ids[:-1]) for ids in texts}
+            expected = sum(p for ids, p in texts.items() if fixed.matches(spelled[ids]))
+            assert probability == pytest.approx(expected, abs=1e-5)
+    begun = generator.infill("ab", "a", whole, max_new_tokens=4, max_passes=1)
+    assert (begun.slots["s"].begin, begun.slots["s"].token_begin) == (1, 0)
+    with pytest.raises(cd.errors.InvalidConstraint, match=r"no slot \{x\}; there is s, t"):
+        generator.infill("a", "a", whole, ask=["x"])
+
+
 def test_infilling_that_cannot_be():
     with pytest.raises(cd.errors.InfeasibleError, match=r"no text of .* begins with what is given: 1:2: met 'x'"):
         GENERATOR.infill("1x", "2", cd.regex("[0-9]*"))
-    with pytest.raises(cd.errors.InfeasibleError, match="no text at all meets"):
+    with pytest.raises(cd.errors.InfeasibleError, match="what is given does not go together with the constraint"):
         GENERATOR.infill("1", "x", cd.regex("[0-9]*"))
+    with pytest.raises(cd.errors.InfeasibleError, match="The constraint is of the whole text"):
+        GENERATOR.infill("ab ", "!", cd.regex("[0-9]*"))
     with pytest.raises(cd.errors.InfeasibleError, match="at least"):
         GENERATOR.infill("1", "2" * 40, cd.regex("[0-9]*"), max_new_tokens=8)
     with pytest.raises(cd.errors.InvalidConstraint, match="no hole"):
@@ -404,6 +491,9 @@ def test_different_texts_come_with_their_own_probabilities():
     assert [r.log_probability for r in found] == pytest.approx([float(posterior.log_prob(i)) for i in ids], abs=1e-5)
     assert [r.log_probability for r in found] == sorted((r.log_probability for r in found), reverse=True)
     assert len(found) == 4
+    for result, spelled in zip(found, ids, strict=True):
+        marginals = posterior.log_marginals()[range(len(spelled)), spelled].exp()
+        assert result.probabilities == pytest.approx(marginals[:-1].tolist(), abs=1e-5)
     first = found[0].slots["x"].probabilities
     for result in found[1:]:
         assert result.slots["x"].probabilities == pytest.approx(first, abs=1e-5)
@@ -469,8 +559,19 @@ def test_the_slot_that_makes_a_text_too_long_is_named():
     template = cd.template("Order {id:[0-9]{30}} on {day}.", day=cd.choice(["Mon", "Tue"]))
     with pytest.raises(cd.errors.InfeasibleError, match=r"is 12; .* The slot \{id\} alone needs 15 tokens"):
         GENERATOR.generate("x", template, max_new_tokens=12)
+    with pytest.raises(cd.errors.InfeasibleError, match=r"The slot \{a\} alone needs 18 tokens"):
+        GENERATOR.generate("x", cd.template("{a} {b} {a}", a=cd.regex("c{9}|d{9}"), b="d" * 9), max_new_tokens=9)
     with pytest.raises(cd.errors.InfeasibleError, match=r"relax the constraint$"):
         GENERATOR.generate("x", cd.template("{a}{b}{c}", a="abcd", b="efgh", c="ijkl"), max_new_tokens=2)
+
+
+def test_so_many_probabilities_are_listed_unasked():
+    template = cd.template("".join(f"{{s{i}:[0-9a-f]}}" for i in range(20)))
+    slots = GENERATOR.generate("x", template, seed=0, max_new_tokens=24, max_passes=1).slots
+    assert [name for name, slot in slots.items() if slot.probabilities] == [f"s{i}" for i in range(16)]
+    assert "256 texts together" in slots["s16"].unlisted
+    asked = GENERATOR.generate("x", template, seed=0, max_new_tokens=24, max_passes=1, ask=["s19"]).slots
+    assert sum(asked["s19"].probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_why_there_are_no_probabilities():
@@ -525,6 +626,11 @@ def test_streamed_canvases_join_to_the_text():
         assert len(chunks) > 2
         assert "".join(chunks) == whole.text
         assert constraint.matches("".join(chunks))
+
+
+def test_what_cannot_be_streamed_is_told_before_the_first_canvas():
+    with pytest.raises(cd.errors.InfeasibleError, match="at least 41 tokens"):
+        GENERATOR.stream("x", cd.regex("c{40}"), max_new_tokens=12)
 
 
 BOUNDARY_SCHEMA = {
@@ -759,6 +865,9 @@ def test_tools_between_special_tokens():
         ([3], "met the tool 3"),
         ([{"title": "x"}], "a mapping with name and parameters"),
         ([lambda x: x], "has no type"),
+        ([{"name": ""}], "whose name is empty"),
+        ([{"name": "f", "parameters": {"type": "string"}}], "the tool 'f' has the parameters .* Schema of an object"),
+        ([{"name": "f", "parameters": int}], "expected a JSON Schema of an object"),
     ],
 )
 def test_malformed_tools(given, message):
@@ -766,6 +875,12 @@ def test_malformed_tools(given, message):
         cd.tools(given)
     with pytest.raises(cd.errors.InvalidConstraint, match="choice='maybe'"):
         cd.tools([weather], choice="maybe")
+
+
+def test_arguments_are_an_object_whether_their_schema_says_so_or_not():
+    calls = cd.tools([{"name": "f", "parameters": {"properties": {"x": {"type": "integer"}}}}], choice="f")
+    assert calls.parse('<tool_call>{"name": "f", "arguments": {"x": 1}}</tool_call>')[0].arguments == {"x": 1}
+    assert not calls.matches('<tool_call>{"name": "f", "arguments": 3}</tool_call>')
 
 
 def test_parameters_that_would_be_lost_are_refused():
@@ -780,4 +895,7 @@ def test_parameters_that_would_be_lost_are_refused():
 
 
 def test_special_tokens_are_explained():
-    assert "expected a special token" in cd.special("<s>").explain("x")
+    explained = (cd.special("<s>") + "x").explain("x")
+    assert "expected a special token" in explained
+    assert "one edit makes it '<s>x', where <s> stands for a special token" in explained
+    assert cd.tools([weather], choice="required").explain("x").splitlines()[0].endswith("expected any character")

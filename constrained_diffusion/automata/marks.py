@@ -5,6 +5,8 @@ from typing import Final
 
 _BEGIN: Final = b"\xff"
 _END: Final = b"\xfe"
+MARK_BEGIN: Final = _BEGIN[0]
+MARK_END: Final = _END[0]
 _MARK: Final = re.compile(_BEGIN + b"[^\xfe]*" + _END)
 
 
@@ -21,6 +23,11 @@ def has_mark_bytes(spelling: bytes) -> bool:
 def without_marks(content: bytes) -> bytes:
     """The text proper: special tokens are never part of it."""
     return _MARK.sub(b"", content)
+
+
+def marked_names(content: bytes) -> list[str]:
+    """The names of the special tokens in it, each once."""
+    return list(dict.fromkeys(found[1:-1].decode() for found in _MARK.findall(content)))
 
 
 def shown(content: bytes) -> str:

@@ -14,7 +14,7 @@ of the frame on no stack. A set is a linked list of configurations, in order of 
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, Final, TypeVar, final
@@ -26,8 +26,9 @@ from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.frame import Frame
-from constrained_diffusion.automata.network import Network
+from constrained_diffusion.automata.network import Network, pairs
 from constrained_diffusion.automata.pushdown_kernels import FAR, FULL, Store, Tables
+from constrained_diffusion.automata.records import by_reference
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
 from constrained_diffusion.errors import LimitExceeded
 from constrained_diffusion.limits import Limits
@@ -39,6 +40,8 @@ Known = tuple[tuple[int, ...], bool, int]
 TAIL: Final = 0
 """The state behind the end of a text, on tokens; no text leads to it."""
 _FIRST_CAPACITY: Final = 1024
+_FOUND_OUT: Final = ("relaxed", "tokens", "way_class", "way_next", "next_byte", "next_config", "effort")
+"""What the store keeps of configurations besides what they are."""
 _MOST_SCANNER_STATES: Final = 6000
 """Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
 _MOST_NETWORK_STATES: Final = 1500
@@ -184,7 +187,8 @@ class Windows:
             grammar was called, -1 where that is not told apart. The first windows are those of the bottoms.
         push: int32 [W, Q], the window when a symbol is pushed, or -1 where that cannot be.
         is_forgetful: whether the relaxation forgets the stack behind every terminal, and knows only which terminal
-            that was.
+            that was; of a network it knows only which automaton is at work, and takes the first place with such a
+            callee for all of them.
         has_places: whether places are told apart.
     """
 
@@ -202,11 +206,14 @@ class Windows:
             return Windows.of(grammar, self.size - 1, has_places=self.has_places)
         if self.has_places and len(grammar.bottoms) > 1:
             return Windows.of(grammar, 1, has_places=False)
-        return replace(self, is_forgetful=True) if grammar.network is None else None
+        return Windows.of(grammar, 1, is_forgetful=True, has_places=self.has_places)
 
     @classmethod
     def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False, has_places: bool = True) -> "Windows":
         """All windows of that size."""
+        taken_for = range(grammar.num_states)
+        if is_forgetful and grammar.network is not None:
+            taken_for = grammar.network.first_alike.tolist()
         known: list[Known] = [
             ((bottom,), True, place if has_places else DEAD) for place, bottom in enumerate(grammar.bottoms)
         ]
@@ -215,7 +222,7 @@ class Windows:
         for symbols, has_bottom, place in known:
             row = np.full(grammar.num_states, DEAD, np.int32)
             for symbol in sorted(grammar.stands_on[symbols[0]]):
-                longer = (symbol, *symbols)
+                longer = (taken_for[symbol], *symbols)
                 window = longer[:size], has_bottom and len(longer) <= size, place
                 if window not in numbers:
                     numbers[window] = len(known)
@@ -267,8 +274,9 @@ class PushdownAutomaton(ByteAutomaton):
         self.beginning = beginning
         self.tables = _tables(grammar, windows, side)
         self._lock = threading.Lock()
-        self._width = int(self.tables.successor.max(initial=0)) + 1
-        self.store = _empty_store(_FIRST_CAPACITY, self._width)
+        self._width = max(int(self.tables.successor.max(initial=0)) + 1, self.tables.least.shape[1])
+        self._by_reference = by_reference(self.tables)
+        self._use(_empty_store(_FIRST_CAPACITY, self._width))
         # The first stacks are the bottoms, so their numbers are those of the places.
         for bottom in grammar.bottoms:
             self.call(kernels.push, DEAD, bottom)
@@ -287,7 +295,7 @@ class PushdownAutomaton(ByteAutomaton):
         return self._start
 
     def step(self, state: int, byte: int) -> int:
-        return int(self.call(kernels.step, state, byte))
+        return int(self.call(kernels.step, state, np.uint8(byte)))
 
     def run(self, text: bytes, state: int | None = None) -> int:
         current = self.start if state is None else state
@@ -298,17 +306,8 @@ class PushdownAutomaton(ByteAutomaton):
     def accepts(self, state: int) -> bool:
         return bool(self.call(kernels.accepts, state))
 
-    def closing_text(self, state: int, most: int) -> bytes | None:
-        """A short text that completes the text from a state, if one is found among so many states."""
-        arguments = state, self._representatives, most
-        for is_narrow in (True, False):
-            found = self.call(kernels.closing_text, *arguments, is_narrow)
-            if found is not None:
-                return bytes(found.tobytes())
-        return None
-
     @cached_property
-    def _representatives(self) -> NDArray[np.uint8]:
+    def representatives(self) -> NDArray[np.uint8]:
         """A byte of each class that the scanners and the side automaton treat alike."""
         alike = self.grammar.byte_class.astype(np.int64) * 256 + self.side.byte_class
         return np.asarray(np.unique(alike, return_index=True)[1], np.uint8)
@@ -326,7 +325,7 @@ class PushdownAutomaton(ByteAutomaton):
         """
         with self._lock:
             while True:
-                result = kernel(self.tables, self.store, *arguments)
+                result = kernel(self._by_reference, self._store, *arguments)
                 if not self.store.counts[FULL]:
                     return result
                 self._grow()
@@ -340,7 +339,7 @@ class PushdownAutomaton(ByteAutomaton):
         new = _empty_store(capacity, self._width)
         for name in ("symbol", "below", "place", "window", "closing"):
             getattr(new, name)[:stacks] = getattr(old, name)[:stacks]
-        for name in ("stack", "scanner", "fallback", "side"):
+        for name in ("stack", "scanner", "fallback", "side", *_FOUND_OUT):
             getattr(new, name)[:configs] = getattr(old, name)[:configs]
         new.counts[:2] = old.counts[:2]
         zeros = np.zeros(stacks, np.int32)
@@ -348,7 +347,10 @@ class PushdownAutomaton(ByteAutomaton):
         config_slots = kernels.hash_slots(
             new.stack, new.scanner, new.fallback, new.side, configs, len(new.config_slots)
         )
-        self.store = new._replace(stack_slots=stack_slots, config_slots=config_slots)
+        self._use(new._replace(stack_slots=stack_slots, config_slots=config_slots))
+
+    def _use(self, store: Store) -> None:
+        self.store, self._store = store, by_reference(store)
 
 
 def _empty_store(capacity: int, width: int) -> Store:
@@ -365,6 +367,13 @@ def _empty_store(capacity: int, width: int) -> Store:
         scanner=ints(capacity),
         fallback=ints(capacity),
         side=ints(capacity),
+        relaxed=ints(capacity),
+        tokens=ints(capacity),
+        way_class=ints(capacity),
+        way_next=ints(capacity),
+        next_byte=ints(capacity),
+        next_config=ints(capacity),
+        effort=ints(capacity),
         stack_slots=ints(2 * capacity),
         config_slots=ints(2 * capacity),
         counts=np.zeros(3, np.int64),
@@ -415,7 +424,7 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
     items = [item for part in grammar.items for item in part]
     columns = np.array(items, np.int32).reshape(-1, 3)
     side_table = side.table[:, side.byte_class]
-    return Tables(
+    tables = Tables(
         action=grammar.action,
         goto=grammar.goto,
         rule_length=grammar.rule_length,
@@ -442,8 +451,7 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         call=_NO_TABLE if network is None else network.call,
         tag=_NO_ROW if network is None else network.tag,
         back=_NO_TABLE if network is None else network.back,
-        least=_NO_ROW if network is None else network.least,
-        least_behind=_NO_ROW if network is None else network.least_behind,
+        least=_NO_TABLE if network is None else network.least,
         has_frame=grammar.frame is not None,
         frame=frame.table,
         frame_accepting=frame.accepting,
@@ -454,4 +462,14 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         frame_least=frame.least,
         side=np.ascontiguousarray(side_table),
         side_accepting=side.accepting,
+        side_least=_least_bytes(side),
     )
+    # To the compiler arrays in another order are of another type.
+    return tables._make(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for v in tables)
+
+
+def _least_bytes(dfa: ByteDFA) -> NDArray[np.int32]:
+    """The least bytes from each state of a finite automaton to its end, int32 [N]."""
+    tag = np.where(dfa.accepting, 0, DEAD).astype(np.int32)
+    nothing = np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty((0, 1), np.int32)
+    return np.asarray(kernels.network_distances(pairs(dfa.table), *nothing, tag)[:, 0])

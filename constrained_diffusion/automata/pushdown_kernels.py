@@ -56,12 +56,13 @@ class Tables(NamedTuple):
         successor: int32 [Q, Q], the rank of a parser state among those that can stand on another, or -1;
             successor_begin: int64 [Q + 1]; successors: int32, those of each parser state in order of rank.
         window_push: int32 [W, Q], the window of a stack from that of the stack below and the symbol on top.
-        is_network: whether it is a network; then ``call``, ``tag``, ``back``, ``least`` and ``least_behind`` are its.
+        is_network: whether it is a network; then ``call``, ``tag``, ``back`` and ``least`` are its.
         has_frame: whether grammars stand in a frame (see ``frame``); then ``frame``, its table, ``frame_accepting``,
             ``frame_call_begin``, ``frame_calls``, ``frame_back`` and ``frame_least`` are its.
         frame_takes: bool [F, K + 1], whether a byte of each class may come in its states, or in the last column the
             end of the text; in doubt it may.
-        side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M].
+        side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M]; side_least:
+            int32 [M], the least bytes from each of its states to its end.
     """
 
     action: NDArray[np.int32]
@@ -91,7 +92,6 @@ class Tables(NamedTuple):
     tag: NDArray[np.int32]
     back: NDArray[np.int32]
     least: NDArray[np.int32]
-    least_behind: NDArray[np.int32]
     has_frame: bool
     frame: NDArray[np.int32]
     frame_accepting: NDArray[np.bool_]
@@ -102,6 +102,7 @@ class Tables(NamedTuple):
     frame_least: NDArray[np.int32]
     side: NDArray[np.int32]
     side_accepting: NDArray[np.bool_]
+    side_least: NDArray[np.int32]
 
 
 class Store(NamedTuple):
@@ -115,8 +116,13 @@ class Store(NamedTuple):
         place: int32 [stacks], the place of the bottom.
         window: int32 [stacks], what is known of the top of the stack.
         closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top; of a
-            network [stacks, 1], those behind what the top was called for.
+            network [stacks, tags], those behind what the top was called for, if that ended as each tag.
         stack, scanner, fallback, side: int32 [configs].
+        relaxed: int32 [configs], the state of the relaxation that stands for each, -1 where it is not known.
+        tokens: int32 [configs], the tokens of a way to the end, end token included; -1 where none was looked for,
+            ``FAR`` where none was found. way_class, way_next: int32 [configs], its first token class and what follows.
+        next_byte, next_config: int32 [configs], the first byte of that way and what is behind it, or -1.
+        effort: int32 [configs], 1 where a shorter way was looked for, else -1.
         stack_slots, config_slots: int32 hash tables.
         counts: int64 [3].
     """
@@ -130,6 +136,13 @@ class Store(NamedTuple):
     scanner: NDArray[np.int32]
     fallback: NDArray[np.int32]
     side: NDArray[np.int32]
+    relaxed: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    way_class: NDArray[np.int32]
+    way_next: NDArray[np.int32]
+    next_byte: NDArray[np.int32]
+    next_config: NDArray[np.int32]
+    effort: NDArray[np.int32]
     stack_slots: NDArray[np.int32]
     config_slots: NDArray[np.int32]
     counts: NDArray[np.int64]
@@ -177,6 +190,45 @@ def match_distances(steps, match, terminals):
 
 
 @njit(cache=True, nogil=True)
+def network_distances(steps, calls, start, back, tag):
+    """int32 [S, tags]: the least bytes from each state of a network to an end of its automaton as each tag, or ``FAR``.
+
+    Args:
+        steps, calls: int64 [n, 2], the states that some byte connects; states, and the places that their calls come
+            back to.
+        start, back: where the call of each place begins, int64 [Q], and where it comes back, int32 [Q, tags].
+        tag: int32 [S].
+    """
+    tags = back.shape[1]
+    distance = np.full((len(tag), tags), FAR, np.int32)
+    for state in range(len(tag)):
+        if tag[state] >= 0:
+            distance[state, tag[state]] = 0
+    changed = True
+    while changed:
+        changed = False
+        for i in range(len(steps) - 1, -1, -1):
+            changed |= _shortened(distance, steps[i, 0], 1, steps[i, 1])
+        for i in range(len(calls) - 1, -1, -1):
+            for ended in range(tags):
+                inside = distance[start[calls[i, 1]], ended]
+                if inside < FAR and back[calls[i, 1], ended] >= 0:
+                    changed |= _shortened(distance, calls[i, 0], inside, back[calls[i, 1], ended])
+    return distance
+
+
+@njit(cache=True, nogil=True)
+def _shortened(distance, source, step, target):
+    """Takes the way from a state over another one, so many bytes away, where it is shorter; whether it is."""
+    is_shorter = False
+    for tag in range(distance.shape[1]):
+        if distance[target, tag] + step < distance[source, tag]:
+            distance[source, tag] = distance[target, tag] + step
+            is_shorter = True
+    return is_shorter
+
+
+@njit(cache=True, nogil=True)
 def push(tables, store, stack, symbol):
     """The stack with one more symbol, or ``DEAD`` where the store is full; stack -1 is the empty one."""
     size = len(store.stack_slots)
@@ -208,7 +260,9 @@ def _measure(tables, store, stack):
     row = store.closing[stack]
     if tables.is_network:
         below = store.below[stack]
-        row[0] = min(tables.least_behind[top] + (store.closing[below, 0] if below >= 0 else 0), FAR)
+        for tag in range(len(row)):
+            state = np.int64(tables.back[top, tag])
+            row[tag] = _least_behind(tables, store, state, np.int64(below)) if below >= 0 else 0
         return
     row[:] = FAR
     changed = True
@@ -222,6 +276,16 @@ def _measure(tables, store, stack):
             if best < row[rank]:
                 row[rank] = best
                 changed = True
+
+
+@njit(cache=True, nogil=True)
+def _least_behind(tables, store, state, stack):
+    """The least bytes that complete a text of a network from a state on a stack; ``FAR`` from no state."""
+    best = np.int64(FAR)
+    if state >= 0:
+        for tag in range(tables.least.shape[1]):
+            best = min(best, np.int64(tables.least[state, tag]) + store.closing[stack, tag])
+    return best
 
 
 @njit(cache=True, nogil=True)
@@ -253,7 +317,7 @@ def feed(tables, store, stack, terminal):
     if tables.ignored[terminal]:
         return stack
     for _ in range(_MOST_REDUCTIONS):
-        action = tables.action[store.symbol[stack], terminal]
+        action = np.int64(tables.action[store.symbol[stack], terminal])
         if action >= 0:
             return push(tables, store, stack, action)
         if action == ERROR:
@@ -267,8 +331,8 @@ def feed(tables, store, stack, terminal):
 @njit(cache=True, nogil=True)
 def _reduced(tables, store, stack, rule):
     for _ in range(tables.rule_length[rule]):
-        stack = store.below[stack]
-    return push(tables, store, stack, tables.goto[store.symbol[stack], tables.rule_origin[rule]])
+        stack = np.int64(store.below[stack])
+    return push(tables, store, stack, np.int64(tables.goto[store.symbol[stack], tables.rule_origin[rule]]))
 
 
 @njit(cache=True, nogil=True)
@@ -276,7 +340,7 @@ def is_complete(tables, store, stack):
     """Whether the text may end with this stack."""
     end = len(tables.ignored)
     for _ in range(_MOST_REDUCTIONS):
-        action = tables.action[store.symbol[stack], end]
+        action = np.int64(tables.action[store.symbol[stack], end])
         if action >= -1:
             return False
         stack = _reduced(tables, store, stack, -2 - action)
@@ -320,13 +384,13 @@ def intern_tail(tables, store):
 @njit(cache=True, nogil=True)
 def fresh(tables, store, stack, side):
     """The configuration at the start of a terminal."""
-    return intern(store, stack, tables.scan_start[store.symbol[stack]], DEAD, side)
+    return intern(store, stack, np.int64(tables.scan_start[store.symbol[stack]]), DEAD, side)
 
 
 @njit(cache=True, nogil=True)
 def intern_outside(tables, store, state):
     """The configuration outside of grammars in a state of the frame, at the start of the side automaton."""
-    return intern(store, DEAD, state, DEAD, 0)
+    return intern(store, DEAD, np.int64(state), DEAD, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -334,7 +398,7 @@ def start(tables, store):
     """The configuration before the text."""
     if tables.has_frame:
         return intern_outside(tables, store, 0)
-    return fresh(tables, store, np.int32(0), 0)
+    return fresh(tables, store, np.int64(0), 0)
 
 
 @njit(cache=True, nogil=True)
@@ -349,12 +413,12 @@ def _is_useful(tables, store, stack, scanner):
 @njit(cache=True, nogil=True)
 def _step_alone(tables, store, config, byte_class, fallback, side):
     """One byte; ``fallback`` is where the configuration's own fallback is behind it."""
-    scanner = tables.scan[store.scanner[config], byte_class]
+    scanner = np.int64(tables.scan[store.scanner[config], byte_class])
     if scanner < 0:
         return fallback
-    stack = store.stack[config]
+    stack = np.int64(store.stack[config])
     if tables.match[scanner] >= 0:
-        fed = feed(tables, store, stack, tables.match[scanner])
+        fed = feed(tables, store, stack, np.int64(tables.match[scanner]))
         fallback = fresh(tables, store, fed, side) if fed >= 0 else DEAD
     elif tables.match[scanner] == UNMATCHED:
         fallback = DEAD
@@ -368,31 +432,31 @@ def _step_alone(tables, store, config, byte_class, fallback, side):
 @njit(cache=True, nogil=True)
 def _step_in_network(tables, store, config, byte_class, side):
     """One byte: a step if there is one, else behind a call, else behind the end of what was called."""
-    stack, state = store.stack[config], store.scanner[config]
+    stack, state = np.int64(store.stack[config]), np.int64(store.scanner[config])
     while tables.scan[state, byte_class] < 0:
-        place = tables.call[state, byte_class]
+        place = np.int64(tables.call[state, byte_class])
         if place >= 0:
             stack = push(tables, store, stack, place)
             if stack < 0:
                 return DEAD
-            state = tables.scan_start[place]
+            state = np.int64(tables.scan_start[place])
         elif tables.tag[state] >= 0 and store.below[stack] >= 0:
-            state = tables.back[store.symbol[stack], tables.tag[state]]
-            stack = store.below[stack]
+            state = np.int64(tables.back[store.symbol[stack], tables.tag[state]])
+            stack = np.int64(store.below[stack])
         else:
             return DEAD
-    return intern(store, stack, tables.scan[state, byte_class], DEAD, side)
+    return intern(store, stack, np.int64(tables.scan[state, byte_class]), DEAD, side)
 
 
 @njit(cache=True, nogil=True)
 def _is_over(tables, store, config):
     """Whether the text may end here in a network."""
-    stack, state = store.stack[config], store.scanner[config]
+    stack, state = np.int64(store.stack[config]), np.int64(store.scanner[config])
     while tables.tag[state] >= 0:
         if store.below[stack] < 0:
             return True
-        state = tables.back[store.symbol[stack], tables.tag[state]]
-        stack = store.below[stack]
+        state = np.int64(tables.back[store.symbol[stack], tables.tag[state]])
+        stack = np.int64(store.below[stack])
     return False
 
 
@@ -401,13 +465,13 @@ def _step_in_grammar(tables, store, config, byte_class, side):
     """One byte: that of the fallbacks first, the last of them before the others."""
     if store.fallback[config] < 0:
         return _step_alone(tables, store, config, byte_class, DEAD, side)
-    chain = np.empty(_MOST_FALLBACKS, np.int32)
+    chain = np.empty(_MOST_FALLBACKS, np.int64)
     depth = 0
     while config >= 0:
         if depth == _MOST_FALLBACKS:
             return DEAD
         chain[depth] = config
-        config = store.fallback[config]
+        config = np.int64(store.fallback[config])
         depth += 1
     for i in range(depth - 1, -1, -1):
         config = _step_alone(tables, store, chain[i], byte_class, config, side)
@@ -432,7 +496,7 @@ def _threads_of(store, config, threads):
     count = 0
     while store.stack[config] == SEVERAL:
         threads[count] = store.scanner[config]
-        config = store.fallback[config]
+        config = np.int64(store.fallback[config])
         count += 1
     threads[count] = config
     return count + 1
@@ -446,13 +510,13 @@ def _opened(tables, store, thread, taken, threads, count):
     Args:
         taken: what comes, as a column of ``frame_takes``; -1 is anything.
     """
-    stack, side = store.stack[thread], store.side[thread]
+    stack, side = np.int64(store.stack[thread]), np.int64(store.side[thread])
     if stack < 0:
         state = store.scanner[thread]
         for i in range(tables.frame_call_begin[state], tables.frame_call_begin[state + 1]):
-            count = _added(threads, count, fresh(tables, store, tables.frame_calls[i], side))
+            count = _added(threads, count, fresh(tables, store, np.int64(tables.frame_calls[i]), side))
         return count
-    back = tables.frame_back[store.place[stack]]
+    back = np.int64(tables.frame_back[store.place[stack]])
     if (taken < 0 or tables.frame_takes[back, taken]) and _is_whole(tables, store, thread):
         count = _added(threads, count, intern(store, DEAD, back, DEAD, side))
     return count
@@ -461,9 +525,10 @@ def _opened(tables, store, thread, taken, threads, count):
 @njit(cache=True, nogil=True)
 def _step_in_frame(tables, store, config, byte_class, side):
     """One byte of every thread. Where there are too many, those that have just begun go on, then those that were met
-    first: they have the least on their stacks."""
-    threads = np.empty(2 * _MOST_THREADS, np.int32)
-    reached = np.empty(_MOST_THREADS, np.int32)
+    first: they have the least on their stacks.
+    """
+    threads = np.empty(2 * _MOST_THREADS, np.int64)
+    reached = np.empty(_MOST_THREADS, np.int64)
     members = _threads_of(store, config, threads)
     count = members
     i = 0
@@ -476,7 +541,7 @@ def _step_in_frame(tables, store, config, byte_class, side):
         if store.stack[thread] >= 0:
             following = _step_in_grammar(tables, store, thread, byte_class, side)
         else:
-            following = tables.frame[store.scanner[thread], byte_class]
+            following = np.int64(tables.frame[store.scanner[thread], byte_class])
             if following >= 0:
                 following = intern(store, DEAD, following, DEAD, side)
         found = _added(reached, found, following)
@@ -494,8 +559,8 @@ def _step_in_frame(tables, store, config, byte_class, side):
 @njit(cache=True, nogil=True)
 def step(tables, store, config, byte):
     """The configuration behind one more byte, or ``DEAD``."""
-    byte_class = tables.byte_class[byte]
-    side = tables.side[store.side[config], byte]
+    byte_class = np.int64(tables.byte_class[byte])
+    side = np.int64(tables.side[store.side[config], byte])
     if side < 0:
         return DEAD
     if tables.is_network:
@@ -532,8 +597,8 @@ def _is_whole(tables, store, config):
     """Whether a text of a grammar may end here."""
     while config >= 0:
         if tables.is_start[store.scanner[config]]:
-            return is_complete(tables, store, store.stack[config])
-        config = store.fallback[config]
+            return is_complete(tables, store, np.int64(store.stack[config]))
+        config = np.int64(store.fallback[config])
     return False
 
 
@@ -541,7 +606,7 @@ def _is_whole(tables, store, config):
 def _is_over_in_frame(tables, store, config):
     """Whether some thread may end here."""
     end = tables.frame_takes.shape[1] - 1
-    threads = np.empty(2 * _MOST_THREADS, np.int32)
+    threads = np.empty(2 * _MOST_THREADS, np.int64)
     count = _threads_of(store, config, threads)
     i = 0
     while i < count:
@@ -555,24 +620,29 @@ def _is_over_in_frame(tables, store, config):
 
 @njit(cache=True, nogil=True)
 def closing(tables, store, config):
-    """An estimate of the least bytes that complete the text."""
+    """An estimate of the least bytes that complete the text; that of a network is exact if nothing stands beside it."""
+    beside = np.int64(tables.side_least[store.side[config]])
     if tables.is_network:
-        return min(np.int64(tables.least[store.scanner[config]]) + store.closing[store.stack[config], 0], FAR)
+        scanner, stack = np.int64(store.scanner[config]), np.int64(store.stack[config])
+        return max(_least_behind(tables, store, scanner, stack), beside)
     best = np.int64(FAR)
     while store.stack[config] == SEVERAL:
-        best = min(best, _closing_of_thread(tables, store, store.scanner[config]))
-        config = store.fallback[config]
-    return min(best, _closing_of_thread(tables, store, config))
+        best = min(best, _closing_of_thread(tables, store, np.int64(store.scanner[config])))
+        config = np.int64(store.fallback[config])
+    return max(min(best, _closing_of_thread(tables, store, config)), beside)
 
 
 @njit(cache=True, nogil=True)
 def _closing_of_thread(tables, store, config):
+    """``closing`` of one thread that nothing stands beside."""
     if store.stack[config] < 0:
         return np.int64(tables.frame_least[store.scanner[config]])
-    behind = tables.frame_least[tables.frame_back[store.place[store.stack[config]]]] if tables.has_frame else 0
+    behind = np.int64(0)
+    if tables.has_frame:
+        behind = np.int64(tables.frame_least[tables.frame_back[store.place[store.stack[config]]]])
     best = np.int64(FAR)
     while config >= 0:
-        scanner, stack = store.scanner[config], store.stack[config]
+        scanner, stack = store.scanner[config], np.int64(store.stack[config])
         if tables.is_start[scanner]:
             best = min(best, closing_of_stack(tables, store, stack))
         else:
@@ -582,7 +652,7 @@ def _closing_of_thread(tables, store, config):
                     fed = feed(tables, store, stack, terminal)
                     if fed >= 0:
                         best = min(best, distance + closing_of_stack(tables, store, fed))
-        config = store.fallback[config]
+        config = np.int64(store.fallback[config])
     return min(best + behind, FAR)
 
 
@@ -593,7 +663,7 @@ def _mark_shortest(tables, store, config, marked):
     if not tables.has_frame:
         _mark_in_grammar(tables, store, config, marked)
         return
-    threads = np.empty(2 * _MOST_THREADS, np.int32)
+    threads = np.empty(2 * _MOST_THREADS, np.int64)
     count = _threads_of(store, config, threads)
     i = 0
     while i < count:
@@ -619,7 +689,7 @@ def _mark_in_grammar(tables, store, config, marked):
         for terminal in range(len(tables.ignored)):
             distance = tables.match_distance[scanner, terminal]
             if 0 < distance < best and not tables.ignored[terminal]:
-                fed = feed(tables, store, store.stack[config], terminal)
+                fed = feed(tables, store, np.int64(store.stack[config]), terminal)
                 if fed >= 0:
                     rest = distance + closing_of_stack(tables, store, fed)
                     if rest < best:
@@ -631,12 +701,43 @@ def _mark_in_grammar(tables, store, config, marked):
                     is_match = tables.match[target] == nearest
                     ahead = 1 if is_match else tables.match_distance[target, nearest] + 1
                     marked[k] = marked[k] or ahead == tables.match_distance[scanner, nearest]
-        config = store.fallback[config]
+        config = np.int64(store.fallback[config])
 
 
 @njit(cache=True, nogil=True)
-def closing_text(tables, store, config, representatives, most, is_narrow):
-    """A short text that completes a configuration, uint8 [n], found best first over single bytes; None if none is.
+def straight_way(tables, store, config, representatives):
+    """The bytes of a way that completes a configuration in as many bytes as ``closing`` says, and the configurations on
+    it; as ``closing_way``. Nothing, of no length, if ``closing`` says too few.
+    """
+    rest = closing(tables, store, config)
+    text = np.empty(rest if rest < FAR else 0, np.uint8)
+    path = np.empty(len(text) + 1, np.int64)
+    current = np.int64(config)
+    for place in range(len(path) if rest < FAR else 0):
+        path[place] = current
+        if (store.next_config[current] >= 0 and 0 <= store.tokens[current] < FAR) or accepts(tables, store, current):
+            return text[:place], path[: place + 1]
+        if place == len(text):
+            break
+        following = np.int64(DEAD)
+        for byte in representatives:
+            target = np.int64(step(tables, store, current, byte))
+            if target >= 0 and closing(tables, store, target) < rest - place:
+                text[place] = byte
+                following = target
+                break
+        if following < 0:
+            break
+        current = following
+    return text[:0], path[:0]
+
+
+@njit(cache=True, nogil=True)
+def closing_way(tables, store, config, representatives, most, is_narrow):
+    """The bytes of a short way to complete a configuration, and the configurations on it, itself first.
+
+    Found best first over single bytes. The way stops where one is known that goes on from there, or where the text may
+    end. Nothing, of no length, if none is found. And how many configurations were looked at.
 
     Args:
         representatives: uint8, a byte of each class that grammar and side automaton treat alike.
@@ -651,17 +752,20 @@ def closing_text(tables, store, config, representatives, most, is_narrow):
     seen = {np.int64(config)}
     # The least estimate of all bytes first, and of those the latest.
     queue = [(np.int64(0), np.int64(0))]
-    for _ in range(most):
-        if len(queue) == 0:
-            break
+    looked = 0
+    while looked < most and len(queue) > 0:
+        looked += 1
         place = -heapq.heappop(queue)[1]
         current = configs[place]
-        if accepts(tables, store, current):
+        if (store.next_config[current] >= 0 and 0 <= store.tokens[current] < FAR) or accepts(tables, store, current):
             text = np.empty(depths[place], np.uint8)
-            while place > 0:
-                text[depths[place] - 1] = read[place]
+            path = np.empty(depths[place] + 1, np.int64)
+            while place >= 0:
+                path[depths[place]] = configs[place]
+                if place > 0:
+                    text[depths[place] - 1] = read[place]
                 place = parents[place]
-            return text
+            return text, path, looked
         if is_narrow:
             _mark_shortest(tables, store, current, marked)
         for byte in representatives:
@@ -680,7 +784,7 @@ def closing_text(tables, store, config, representatives, most, is_narrow):
             parents.append(np.int64(place))
             read.append(byte)
             depths.append(depth)
-    return None
+    return np.empty(0, np.uint8), np.empty(0, np.int64), looked
 
 
 class Guide(NamedTuple):
@@ -693,6 +797,8 @@ class Guide(NamedTuple):
         class_begin: int64 [N + 1]; classes, class_target: int32, the token classes that each state
             of the relaxation takes, and where they lead.
         text_begin: int64 [C + 1]; text: uint8, a spelling of each class.
+        accepting: bool [N], whether the text may end in a state of the relaxation.
+        distance: int32 [N + 1], least number of tokens to the end in the relaxation.
     """
 
     place: NDArray[np.int32]
@@ -703,6 +809,8 @@ class Guide(NamedTuple):
     class_target: NDArray[np.int32]
     text_begin: NDArray[np.int64]
     text: NDArray[np.uint8]
+    accepting: NDArray[np.bool_]
+    distance: NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
@@ -712,11 +820,11 @@ def relaxed(tables, store, guide, config, otherwise):
     if stack == SEVERAL:
         return otherwise
     if stack < 0:
-        return guide.entry[guide.outside[scanner], store.side[config]]
+        return np.int64(guide.entry[guide.outside[scanner], store.side[config]])
     if fallback >= 0 and tables.match[scanner] < 0:
         return otherwise
     window = store.window[stack]
-    return guide.entry[guide.place[window, scanner], store.side[config]]
+    return np.int64(guide.entry[guide.place[window, scanner], store.side[config]])
 
 
 @njit(cache=True, nogil=True)
@@ -726,7 +834,7 @@ def follow(tables, store, guide, config, place):
     target = run(tables, store, config, guide.text[guide.text_begin[label] : guide.text_begin[label + 1]])
     if target < 0:
         return DEAD, DEAD
-    reached = relaxed(tables, store, guide, target, guide.class_target[place])
+    reached = relaxed(tables, store, guide, target, np.int64(guide.class_target[place]))
     return (target, reached) if reached >= 0 else (DEAD, DEAD)
 
 
@@ -780,13 +888,13 @@ def expand(tables, store, guide, config, state, weight, bound, width):
             continue
         if place == count:
             count += 1
-            _insert(best, score)
+            insert(best, score)
         classes[place], targets[place], states[place], bounds[place] = label, target, reached, score
     return classes[:count].copy(), targets[:count].copy(), states[:count].copy(), bounds[:count].copy(), left_out
 
 
 @njit(cache=True, nogil=True)
-def _insert(best, score):
+def insert(best, score):
     """Keeps ``best`` the greatest of its members and the score, in descending order."""
     place = len(best) - 1
     if score <= best[place]:

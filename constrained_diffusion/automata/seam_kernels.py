@@ -24,10 +24,10 @@ def followed(tables, store, configs, least, begins, buffer):
         for i in range(len(configs)):
             if len(text) <= least[i]:
                 continue
-            target = _followed_outside(tables, store.scanner[configs[i]], text)
+            target = _followed_outside(tables, np.int64(store.scanner[configs[i]]), text)
             kind = 1
             if target == _ENTERS:
-                target = run(tables, store, configs[i], text)
+                target = run(tables, store, np.int64(configs[i]), text)
                 kind = 2
             if target >= 0:
                 pair = (np.uint64(2 * i + kind) << np.uint64(32)) | np.uint64(target)
@@ -44,7 +44,7 @@ def _followed_outside(tables, state, text):
     for byte in text:
         if tables.frame_call_begin[state] < tables.frame_call_begin[state + 1]:
             return _ENTERS
-        state = tables.frame[state, tables.byte_class[byte]]
+        state = np.int64(tables.frame[state, tables.byte_class[byte]])
         if state < 0:
             return DEAD
     return state

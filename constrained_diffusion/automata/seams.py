@@ -37,7 +37,9 @@ def _followed(
 ) -> NDArray[np.uint64]:
     """Where each text leads from states of the frame, as two random numbers, uint64 [texts, 2]; 0 where it is stuck."""
     configs = [automaton.call(pushdown_kernels.intern_outside, state) for state in states.tolist()]
-    found = automaton.call(seam_kernels.followed, np.array(configs, np.int32), least, *joined(texts))
+    begins, buffer = joined(texts)
+    # Kernels take arrays that can be written to as another type than those that cannot.
+    found = automaton.call(seam_kernels.followed, np.array(configs, np.int64), least, begins, buffer.copy())
     return np.asarray(found, np.uint64)
 
 

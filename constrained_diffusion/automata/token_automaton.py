@@ -90,7 +90,7 @@ def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits
 
 def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
     if automaton.is_empty:
-        raise InfeasibleError(f"no text at all meets {constraint!r}; its parts contradict each other")
+        raise InfeasibleError(f"no text at all meets {constraint!r}; {constraint.why_empty}")
 
 
 def _known_specials(text: bytes, vocabulary: Vocabulary) -> str:

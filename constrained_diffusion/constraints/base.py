@@ -9,10 +9,10 @@ from typing import Any, Final, TypeGuard, final
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.acceptors import acceptor
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton
-from constrained_diffusion.automata.marks import shown, without_marks
+from constrained_diffusion.automata.marks import marked_names, shown, without_marks
 from constrained_diffusion.checking import instance_of, whole_number
 from constrained_diffusion.constraints.explaining import explanation
-from constrained_diffusion.constraints.parts import Part, split
+from constrained_diffusion.constraints.parts import Part, split, split_repeated
 from constrained_diffusion.constraints.repairing import nearest
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
@@ -49,6 +49,11 @@ class Constraint(ABC):
         """The slots of a text of the language, in order; none unless a part of the constraint is a template."""
         return ()
 
+    @property
+    def has_slots(self) -> bool:
+        """Whether ``parts`` can find any."""
+        return False
+
     def fixed_spans(self, text: bytes) -> list[tuple[int, int]]:
         """Which bytes of a text of the language are the same in all of its texts, as (begin, end)."""
         return []
@@ -57,6 +62,11 @@ class Constraint(ABC):
     def has_fixed_parts(self) -> bool:
         """Whether ``fixed_spans`` can find any."""
         return False
+
+    @property
+    def why_empty(self) -> str:
+        """For a message about a language without texts: what is at fault."""
+        return "its parts contradict each other"
 
     @property
     def slot_names(self) -> tuple[str, ...]:
@@ -98,7 +108,9 @@ class Constraint(ABC):
         if found is None:
             return described
         edits = "one edit makes" if found[0] == 1 else f"{found[0]} edits make"
-        return f"{described}\n{edits} it {shown(found[1])!r}"
+        names = marked_names(found[1])
+        tokens = f", where {', '.join(names)} stands for a special token, not for its letters" if names else ""
+        return f"{described}\n{edits} it {shown(found[1])!r}{tokens}"
 
     @cached_property
     def default_automaton(self) -> ByteAutomaton:
@@ -137,7 +149,7 @@ class Constraint(ABC):
         if max is not None and whole_number(max, "max", InvalidConstraint) < least:
             raise InvalidConstraint(f"repeat({min}, {max}): expected 0 <= min <= max; pass max=None for any number")
         return _combined(
-            Operation(f".repeat({min}, {max})", lambda part: ex.Repetition(part, min, max), _nowhere), self
+            Operation(f".repeat({min}, {max})", lambda part: ex.Repetition(part, min, max), _repeated(min, max)), self
         )
 
     def optional(self) -> "Constraint":
@@ -202,6 +214,13 @@ class Combined(RegularConstraint):
         self.is_recursive = any(operand.is_recursive for operand in operands)
 
     @property
+    def why_empty(self) -> str:
+        empty = next((operand for operand in self.operands if operand.default_automaton.is_empty), None)
+        if empty is None or not self._has_places:
+            return super().why_empty
+        return f"{empty!r} has none, since {empty.why_empty}"
+
+    @property
     def has_fixed_parts(self) -> bool:
         return self._has_places and any(operand.has_fixed_parts for operand in self.operands)
 
@@ -227,7 +246,13 @@ class Combined(RegularConstraint):
             self._fixed[key] = Combined(self.operation, operands)
         return self._fixed[key]
 
+    @property
+    def has_slots(self) -> bool:
+        return any(operand.has_slots for operand in self.operands)
+
     def parts(self, text: bytes) -> tuple[Part, ...]:
+        if not self.has_slots:
+            return ()
         return tuple(
             part.moved(begin)
             for operand, begin, end in self.operation.place(text, self.operands)
@@ -319,6 +344,16 @@ def _nowhere(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[R
 def _in_a_row(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:
     spans = split(text, [operand.default_automaton for operand in operands]) or []
     return [(operand, *span) for operand, span in zip(operands, spans, strict=False)]
+
+
+def _repeated(least: int, most: int | None) -> Places:
+    """Each of the texts in a row is one of the only operand."""
+
+    def places(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:
+        spans = split_repeated(text, operands[0].default_automaton, least, most) or []
+        return [(operands[0], *span) for span in spans]
+
+    return places
 
 
 def _first_of(text: bytes, operands: Sequence[RegularConstraint]) -> list[tuple[RegularConstraint, int, int]]:

@@ -85,6 +85,10 @@ class Choice(RegularConstraint):
         others = [part.expression for part in self._parts if not isinstance(part, Literal)]
         return ex.union(ex.literals(texts), *others)
 
+    @property
+    def has_slots(self) -> bool:
+        return any(part.has_slots for part in self._parts)
+
     def parts(self, text: bytes) -> tuple[Part, ...]:
         return next((part.parts(text) for part in self._parts if part.matches(text)), ())
 

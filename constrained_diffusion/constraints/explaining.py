@@ -65,7 +65,8 @@ def _expected(automaton: ByteAutomaton, state: int) -> str:
         others.remove(0xFF)
         names.append("a special token")
     if others and len(following) - len(others) > 60:
-        names = [f"any character but {', '.join(_missing(following)) or 'none'}"]
+        missing = ", ".join(_missing(following))
+        names = [f"any character but {missing}" if missing else "any character"]
     elif others:
         names += _non_ascii(automaton, state, others)
     if automaton.accepts(state):

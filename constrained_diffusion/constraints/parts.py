@@ -85,3 +85,62 @@ def _useful(text: bytes, automata: Sequence[ByteAutomaton], reached: Sequence[se
             if is_end or goes_on or _next_part(place, automata) in useful[offset]:
                 useful[offset].add(place)
     return useful
+
+
+def split_repeated(text: bytes, automaton: ByteAutomaton, least: int, most: int | None) -> list[tuple[int, int]] | None:
+    """Where each of ``least`` to ``most`` texts of one language, in a row, has its part of the text; None if they do
+    not fit.
+
+    Where there is a choice, an earlier part is as short as it can be, and empty only if there are too few without it.
+    """
+    spans = _shortest_parts(text, automaton)
+    if spans is None:
+        return None
+    missing = max(least - len(spans), 0)
+    if missing and automaton.accepts(automaton.start):
+        return [(0, 0)] * missing + spans
+    if not missing and (most is None or len(spans) <= most):
+        return spans
+    counts = range(least, min(len(text), len(text) if most is None else most) + 1)
+    found = (split(text, [automaton] * count) for count in counts)
+    return next((spans for spans in found if spans is not None), None)
+
+
+def _shortest_parts(text: bytes, automaton: ByteAutomaton) -> list[tuple[int, int]] | None:
+    """Parts of one language, however many, none empty and each as short as it can be; None if they do not fit."""
+    begins = _beginnings(text, automaton)
+    if not begins[0]:
+        return None
+    places, state = [0], automaton.start
+    for offset, byte in enumerate(text):
+        if offset > places[-1] and automaton.accepts(state) and begins[offset]:
+            places.append(offset)
+            state = automaton.start
+        state = automaton.step(state, byte)
+    return list(itertools.pairwise([*places, len(text)])) if text else []
+
+
+def _beginnings(text: bytes, automaton: ByteAutomaton) -> list[bool]:
+    """Whether the text from each offset on is a row of parts, none of them empty."""
+    if automaton.is_empty:
+        return [not text] * (len(text) + 1)
+    begins = [True] * (len(text) + 1)
+    within = _within(text, automaton)
+    useful = {state for state in within[-1] if automaton.accepts(state)}
+    for offset in range(len(text) - 1, -1, -1):
+        byte = text[offset]
+        begins[offset] = automaton.step(automaton.start, byte) in useful
+        goes_on = {state for state in within[offset] if automaton.step(state, byte) in useful}
+        ends = {state for state in within[offset] if automaton.accepts(state)} if begins[offset] else set()
+        useful = goes_on | ends
+    return begins
+
+
+def _within(text: bytes, automaton: ByteAutomaton) -> list[set[int]]:
+    """The states at each offset behind the first byte of a part, where a part may begin wherever one may end."""
+    within: list[set[int]] = [set()]
+    for offset, byte in enumerate(text):
+        may_begin = offset == 0 or any(automaton.accepts(state) for state in within[-1])
+        sources = within[-1] | {automaton.start} if may_begin else within[-1]
+        within.append({automaton.step(state, byte) for state in sources} - {DEAD})
+    return within

@@ -4,18 +4,21 @@ from collections import deque
 from typing import Final
 
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton
+from constrained_diffusion.automata.marks import MARK_BEGIN, MARK_END
 from constrained_diffusion.automata.utf8 import encoded_length
 
 _MOST_NODES: Final = 300_000
 """Places that the search looks at before it gives up."""
 Node = tuple[int, int, int]
-"""Characters of the text that are dealt with, a state, and the bytes that the character being written still needs."""
+"""Characters of the text that are dealt with, a state, and the bytes that the character being written still needs; or
+``_IN_MARK`` while a special token is."""
+_IN_MARK: Final = -1
 
 
 def nearest(automaton: ByteAutomaton, content: bytes) -> tuple[int, bytes] | None:
     """How many edits the text needs, and what it then is; None if the search grows too large, or nothing is accepted.
 
-    An edit is of one character; a byte that is not UTF-8 where it stands counts as one.
+    An edit is of one character, or of one special token; a byte that is not UTF-8 where it stands counts as one.
 
     >>> from constrained_diffusion.constraints.regex import regex
     >>> nearest(regex("[0-9]{3}-[a-z]+").automaton(), b"12-abc")
@@ -53,10 +56,10 @@ def _neighbours(
     place, state, missing = node
     if state not in steps:
         steps[state] = _one_byte_each(automaton, state)
-    written = [(target, byte, missing or encoded_length(byte)) for target, byte in steps[state].items()]
+    written = [(target, byte, _left(missing, byte)) for target, byte in steps[state].items()]
     if missing:
-        return [((place, target, left - 1), bytes([byte]), 0) for target, byte, left in written]
-    inserted = [((place, target, left - 1), bytes([byte]), 1) for target, byte, left in written]
+        return [((place, target, left), bytes([byte]), 0) for target, byte, left in written]
+    inserted = [((place, target, left), bytes([byte]), 1) for target, byte, left in written]
     if place == len(characters):
         return inserted
     replaced = [((place + 1, target, left), spelled, cost) for (_, target, left), spelled, cost in inserted]
@@ -64,6 +67,13 @@ def _neighbours(
     kept = automaton.run(characters[place], state)
     same = [((place + 1, kept, 0), characters[place], 0)] if kept != DEAD else []
     return [*same, deleted, *replaced, *inserted]
+
+
+def _left(missing: int, byte: int) -> int:
+    """What is still to be written of a character or special token behind one byte more of it."""
+    if byte == MARK_BEGIN or missing == _IN_MARK:
+        return 0 if byte == MARK_END else _IN_MARK
+    return (missing or encoded_length(byte)) - 1
 
 
 def _one_byte_each(automaton: ByteAutomaton, state: int) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,11 +88,18 @@ class Template(RegularConstraint):
         values = self.slot_texts(name, MOST_VALUES)
         if values is None:
             raise UnsupportedConstraint(
-                f"the slot {{{name}}} stands in several places, so its language must have at most {MOST_VALUES} texts; "
-                f"{self.slots[name]!r} has more. Give it other names, or fewer values",
+                f"the slot {{{name}}} stands in several places, so it must have at most {MOST_VALUES} texts, none with "
+                f"special tokens; {self.slots[name]!r} has others. Give it other names, or fewer values",
                 construct="repeated slot",
             )
         return values
+
+    @property
+    def why_empty(self) -> str:
+        empty = next((name for name, filling in self.slots.items() if filling.default_automaton.is_empty), None)
+        if empty is None:
+            return super().why_empty
+        return f"the slot {{{empty}}} has none, since of {self.slots[empty]!r} {self.slots[empty].why_empty}"
 
     @property
     def slot_names(self) -> tuple[str, ...]:
@@ -109,8 +117,12 @@ class Template(RegularConstraint):
             self._fixed[key] = Template([slots.get(p.name, p) if isinstance(p, Slot) else p for p in self.pieces])
         return self._fixed[key]
 
+    @property
+    def has_slots(self) -> bool:
+        return bool(self.slots)
+
     def parts(self, text: bytes) -> tuple[Part, ...]:
-        spans = split(text, self._automata)
+        spans = self._spans(text)
         if spans is None:
             return ()
         return tuple(
@@ -129,7 +141,7 @@ class Template(RegularConstraint):
         return True
 
     def fixed_spans(self, text: bytes) -> list[tuple[int, int]]:
-        spans = split(text, self._automata) or []
+        spans = self._spans(text) or []
         found: list[tuple[int, int]] = []
         for piece, (begin, end) in zip(self.pieces, spans, strict=False):
             if isinstance(piece, bytes):
@@ -137,6 +149,37 @@ class Template(RegularConstraint):
             else:
                 found += [(begin + a, begin + b) for a, b in piece.constraint.fixed_spans(text[begin:end])]
         return found
+
+    def _spans(self, text: bytes) -> list[tuple[int, int]] | None:
+        """Where each piece stands, a repeated slot with the same text at all of its places; None if they do not fit."""
+        return self._spans_with(text, self._automata, [name for name, count in self._counts.items() if count > 1])
+
+    def _spans_with(
+        self, text: bytes, automata: Sequence[ByteAutomaton], repeated: Sequence[str]
+    ) -> list[tuple[int, int]] | None:
+        """The same, with the acceptor of each piece; the names ``repeated`` are not settled by these alone."""
+        spans = split(text, automata)
+        if spans is None or all(len(self._standing(name, text, spans)) == 1 for name in repeated):
+            return spans
+        name, *others = repeated
+        candidates = [value for value in self._values(name) if text.count(value) >= self._counts[name]]
+        found = [self._spans_with(text, self._settled(name, value, automata), others) for value in candidates]
+        return min((spans for spans in found if spans is not None), default=None)
+
+    def _standing(self, name: str, text: bytes, spans: Sequence[tuple[int, int]]) -> set[bytes]:
+        """The different texts in a slot's places."""
+        places = zip(self.pieces, spans, strict=True)
+        return {text[begin:end] for piece, (begin, end) in places if _is_slot(piece, name)}
+
+    def _settled(self, name: str, value: bytes, automata: Sequence[ByteAutomaton]) -> list[ByteAutomaton]:
+        """The acceptors of the pieces, with one text in all places of a slot."""
+        fixed = acceptor(ex.literal(value), Limits())
+        return [fixed if _is_slot(p, name) else other for p, other in zip(self.pieces, automata, strict=True)]
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        """How many places each slot has."""
+        return Counter(piece.name for piece in self.pieces if isinstance(piece, Slot))
 
     @cached_property
     def _automata(self) -> list[ByteAutomaton]:
@@ -179,9 +222,9 @@ def template(text: str, /, **slots: Any) -> Template:
 
     A slot is filled by what its keyword says: a constraint, a string that stands for itself, or a type (``int``,
     ``date``, ``Literal[...]``, an Enum, a pydantic model: text bare, times with an offset as RFC 3339 wants them,
-    everything else as JSON); without a keyword
-    and a pattern by one line of text. ``{{`` and ``}}`` stand for braces. A name that occurs several times has
-    the same text everywhere; its language must then be finite. Templates may fill slots.
+    everything else as JSON); without a keyword and a pattern by one line of text. ``{{`` and ``}}`` stand for braces;
+    within a pattern braces come in pairs, but for escaped ones (``\\{``) and those in a set (``[^}]``). A name that
+    occurs several times has the same text everywhere; its language must then be finite. Templates may fill slots.
 
     Raises:
         InvalidConstraint: the braces do not match, a keyword names no slot, or a slot is given twice over.
@@ -214,32 +257,39 @@ def _constraints(
             raise InvalidConstraint(f"the slot {{{name}}} is described twice; say once what may stand there")
         patterns[name] = patterns.get(name) or pattern
     for name, pattern in patterns.items():
-        found[name] = (
-            _slot_constraint(name, given[name]) if name in given else line() if pattern is None else regex(pattern)
-        )
+        try:
+            found[name] = _slot_constraint(name, given, pattern)
+        except ConstraintError as error:
+            error.args = (f"the slot {{{name}}}: {error}",)
+            raise
     unknown = [name for name in given if name not in found]
     if unknown:
         raise InvalidConstraint(f"the template has no slot {{{unknown[0]}}}; it has {', '.join(found) or 'none'}")
     return found
 
 
-def _slot_constraint(name: str, value: Any) -> RegularConstraint:
+def _slot_constraint(name: str, given: Mapping[str, Any], pattern: str | None) -> RegularConstraint:
+    if name not in given:
+        return line() if pattern is None else regex(pattern)
+    value = given[name]
     if isinstance(value, RegularConstraint):
         return value
     if isinstance(value, Constraint):
         raise UnsupportedConstraint(
-            f"the slot {{{name}}} has {value!r}, which is not regular; only regular constraints fill slots",
+            f"{value!r} is not regular; only regular constraints fill slots",
             construct=type(value).__name__,
         )
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes):
         raise InvalidConstraint(
-            f"the slot {{{name}}} has {type(value).__name__} {value!r:.60}; expected a constraint, a string or a type. "
-            f"For one of several texts write cd.choice([...]), for JSON cd.json_schema({{...}})"
+            f"met {type(value).__name__} {value!r:.60}; expected a constraint, a string or a type. For one of several "
+            f"texts write cd.choice([...]), for JSON cd.json_schema({{...}})"
         )
     return literal(value) if isinstance(value, str | bytes) else plain(value)
 
 
 _NAME: Final = re.compile(r"[^\W\d]\w*")
+_SET: Final = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
+"""A set of characters in a pattern."""
 
 
 def _pieces(text: str) -> list[str | tuple[str, str | None]]:
@@ -261,14 +311,18 @@ def _pieces(text: str) -> list[str | tuple[str, str | None]]:
 
 
 def _closing(text: str, place: int) -> int:
-    """Where the brace at ``place`` is closed; braces inside a pattern come in pairs."""
+    """Where the brace at ``place`` is closed; within a pattern braces come in pairs, but for escaped ones and those in
+    a set of characters."""
     depth, i = 0, place
     while i < len(text):
         depth += {"{": 1, "}": -1}.get(text[i], 0)
         if depth == 0:
             return i
-        i += 2 if text[i] == "\\" else 1
-    raise InvalidConstraint(f"the {{ at {_position(text, place)} is never closed; write {{{{ for a brace")
+        named = _SET.match(text, i) if text[i] == "[" else None
+        i = named.end() if named else i + (2 if text[i] == "\\" else 1)
+    raise InvalidConstraint(
+        f"the {{ at {_position(text, place)} is never closed; write {{{{ for a brace, and \\{{ within a pattern"
+    )
 
 
 def _slot_of(inside: str, position: str) -> tuple[str, str | None]:

@@ -169,7 +169,9 @@ def _tool(tool: Callable[..., Any] | Mapping[str, Any], syntax: Syntax) -> Tool:
         described = tool.get("function", tool)
         if not isinstance(described, Mapping) or not isinstance(described.get("name"), str):
             raise InvalidConstraint(f"met the tool {tool!r}; expected a mapping with name and parameters")
-        return Tool(described["name"], _arguments(described.get("parameters", _NO_PARAMETERS), syntax), syntax)
+        if not described["name"]:
+            raise InvalidConstraint(f"met the tool {tool!r}, whose name is empty")
+        return Tool(described["name"], _arguments(_object_schema(described), syntax), syntax)
     if not callable(tool) or not hasattr(tool, "__name__"):
         raise InvalidConstraint(f"met the tool {tool!r}; expected a function, or a mapping with name and parameters")
     return Tool(tool.__name__, _arguments(_parameters(tool), syntax), syntax)
@@ -177,6 +179,19 @@ def _tool(tool: Callable[..., Any] | Mapping[str, Any], syntax: Syntax) -> Tool:
 
 def _arguments(schema_or_type: Any, syntax: Syntax) -> JsonSchema:
     return json_schema(schema_or_type, whitespace="compact" if syntax == "gemma" else "flexible")
+
+
+def _object_schema(described: Mapping[str, Any]) -> Any:
+    """The schema of a tool's arguments: they are an object, whether it says so or not."""
+    parameters = described.get("parameters", _NO_PARAMETERS)
+    if isinstance(parameters, type) and issubclass(parameters, BaseModel):
+        return parameters
+    if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
+        raise InvalidConstraint(
+            f"the tool {described['name']!r} has the parameters {parameters!r:.100}; expected a JSON Schema of an "
+            f"object, such as {{'type': 'object', 'properties': {{...}}}}"
+        )
+    return {**parameters, "type": "object"}
 
 
 _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}, "additionalProperties": False}

@@ -143,7 +143,8 @@ class Generator:
                 which is then neither valid nor complete by promise.
             n: write this many different texts for one prompt, the most probable first; fewer if there are no more.
             pins: the token id that each position of the text must hold, or -1 (see ``Generator.pins``).
-            ask: names of slots, or tuples of names, whose probabilities to list; None: every slot with few texts.
+            ask: names of slots, or tuples of names, whose probabilities to list; None: slots with at most 64 texts, the
+                first ones with 256 texts together.
             on_pass: called after every pass with its ``PassRecord``; for a list of prompts, and for several texts, with
                 the number of the prompt or text before it.
             schema_in_prompt: whether the prompt also describes the JSON Schema of the constraint;
@@ -202,19 +203,20 @@ class Generator:
         ``generate``. A character that a canvas cuts comes with the next one.
 
         Raises:
-            InfeasibleError, LimitExceeded, ModelError: as ``generate`` does.
+            InfeasibleError, LimitExceeded, ModelError: as ``generate`` does; what shows before the model runs, at once.
         """
         settings = self._settings(**options)
         job = self._job(self._prompt_text(prompt, constraint, schema_in_prompt), constraint, settings, ask=())
-        notify = notifier(on_pass)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace" if constraint is None else "strict")
+        return self._streamed(job, settings, notifier(on_pass))
+
+    def _streamed(self, job: Job, settings: Settings, notify: OnPass) -> Iterator[str]:
+        vocabulary, draft = self.denoiser.vocabulary, job.draft
+        decoder = codecs.getincrementaldecoder("utf-8")("replace" if job.constraint is None else "strict")
         shown = 0
         for _ in self._write([job], settings, notify):
-            content = self.denoiser.vocabulary.decode(
-                i for i in job.draft.ids[shown:] if i < len(self.denoiser.vocabulary)
-            )
-            shown = len(job.draft.ids)
-            yield decoder.decode(content, final=job.draft.is_done)
+            content = vocabulary.decode(i for i in draft.ids[shown:] if i < len(vocabulary))
+            shown = len(draft.ids)
+            yield decoder.decode(content, final=draft.is_done)
 
     def infill(
         self,
@@ -223,6 +225,7 @@ class Generator:
         constraint: Constraint | None = None,
         *,
         prompt: str = "",
+        ask: Ask = None,
         on_pass: Callable[[PassRecord], object] | None = None,
         **options: Unpack[Options],
     ) -> Generation:
@@ -233,17 +236,21 @@ class Generator:
             constraint: what prefix, middle and suffix are together, such as ``prefix + cd.regex("[a-z]+") + suffix``;
                 None: anything.
             prompt: a request in front of the prefix.
+            ask: which slots of the constraint to list the probabilities of, as for ``generate``.
             on_pass: called after every pass with its ``PassRecord``.
             options: as for ``generate``; ``max_new_tokens`` is for middle and suffix.
 
         Returns:
             A ``Generation`` whose ``text`` is the middle. All else is about the whole text: ``value`` if there is a
-            constraint, the places in ``slots``, and the tokens, which spell middle and suffix.
+            constraint, the places in ``slots`` (the middle is "0", beside those of the constraint), and the tokens,
+            which spell middle and suffix.
 
         Raises:
             InfeasibleError: no middle fits between the two in ``max_new_tokens``.
         """
-        result = self.infill_many([prefix, None, suffix], constraint, prompt=prompt, on_pass=on_pass, **options)
+        result = self.infill_many(
+            [prefix, None, suffix], constraint, prompt=prompt, ask=ask, on_pass=on_pass, **options
+        )
         middle = result.slots["0"].text
         return replace(result, text=middle, value=middle if constraint is None else result.value)
 
@@ -253,6 +260,7 @@ class Generator:
         constraint: Constraint | None = None,
         *,
         prompt: str = "",
+        ask: Ask = None,
         on_pass: Callable[[PassRecord], object] | None = None,
         **options: Unpack[Options],
     ) -> Generation:
@@ -260,10 +268,11 @@ class Generator:
 
         Args:
             pieces: given texts and holes, in order.
-            constraint, prompt, on_pass, options: as for ``infill``.
+            constraint, prompt, ask, on_pass, options: as for ``infill``.
 
         Returns:
-            A ``Generation`` of the whole text; ``slots`` holds the holes, called "0", "1", ...
+            A ``Generation`` of the whole text; ``slots`` holds the holes, called "0", "1", ..., and the slots of the
+            constraint.
 
         Raises:
             InfeasibleError: no texts fit into the holes in ``max_new_tokens``.
@@ -278,7 +287,7 @@ class Generator:
         rest = [None if piece is None else utf8(piece) for piece in given[1 if beginning else 0 :]]
         begun = beginning[: len(beginning) - len(healed)]
         filling = Infilling(begun, [healed, *rest], None if constraint is None else coerced(constraint))
-        job = self._job(ids[: len(ids) - 1] if healed else ids, filling, settings, ask=())
+        job = self._job(ids[: len(ids) - 1] if healed else ids, filling, settings, ask=ask)
         self._finish([job], settings, notifier(on_pass))
         return self._result(replace(job, given=begun))
 
