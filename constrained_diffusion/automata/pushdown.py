@@ -465,7 +465,7 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         side_least=_least_bytes(side),
     )
     # To the compiler arrays in another order are of another type.
-    return tables._make(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for v in tables)
+    return Tables._make(np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for v in tables)
 
 
 def _least_bytes(dfa: ByteDFA) -> NDArray[np.int32]:
