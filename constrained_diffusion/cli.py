@@ -149,10 +149,48 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
         help="of the members of objects (default: declared, as the schema lists them)",
     )
     parser.add_argument(
+        "--formats",
+        default="enforce",
+        choices=("enforce", "annotate"),
+        help="annotate: a format is only warned of (default: enforce)",
+    )
+    parser.add_argument(
+        "--escapes",
+        default="allow",
+        choices=("allow", "forbid"),
+        help="forbid: strings have no backslash (default: allow)",
+    )
+    parser.add_argument(
+        "--any-depth",
+        type=_depth,
+        default="auto",
+        metavar="auto|none|N",
+        help="how deep any JSON nests, and how often a schema refers to itself; none is to any depth (default: auto, "
+        "to any depth where the schema refers to itself, else 2)",
+    )
+    parser.add_argument(
+        "--max-count", type=int, default=128, metavar="N", help="how far maxLength and maxItems are counted (128)"
+    )
+    parser.add_argument(
+        "--additional-properties",
+        default="spec",
+        choices=("spec", "forbid"),
+        help="forbid: objects are closed unless their schema opens them (default: spec)",
+    )
+    parser.add_argument(
         "--lenient",
         action="store_true",
         help="warn of schema keywords that cannot be enforced instead of refusing them",
     )
+
+
+def _depth(text: str) -> int | str | None:
+    """``auto``, a number, or None for ``none``."""
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"met {text!r}, expected auto, none or a number")
+    return int(text)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

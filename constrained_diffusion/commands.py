@@ -41,6 +41,11 @@ def _constraint(options: argparse.Namespace) -> JsonSchema:
             _read_json(path),
             whitespace=options.whitespace,
             property_order=options.property_order,
+            formats=options.formats,
+            escapes=options.escapes,
+            any_depth=options.any_depth,
+            max_count=options.max_count,
+            additional_properties=options.additional_properties,
             lenient=options.lenient,
         )
     except ConstraintError as error:
@@ -210,6 +215,10 @@ def _schema_error(constraint: JsonSchema, content: bytes) -> str | None:
         return None
     if error is not None:
         return _on_one_line(f"at {error.json_path}: {shortened(error.message, 300)}")
+    if constraint.suits_in_any_order(content):
+        return (
+            "the value satisfies the schema; only the order of its members is wrong: --property-order any would take it"
+        )
     limits = "".join(f"; {bound}" for bound in constraint.bounds)
     return f"the value satisfies the schema; its spelling, its order of properties or its size does not suit{limits}"
 

@@ -396,6 +396,8 @@ def test_the_reason_of_the_schema(check):
     _, out, _ = check('{"ok": true, "n": 300}')
     assert out.splitlines()[-1] == "  at $.n: 300 is greater than the maximum of 99"
     _, out, _ = check('{"n": 3, "ok": true}')
+    assert out.splitlines()[-1].endswith("only the order of its members is wrong: --property-order any would take it")
+    _, out, _ = check('{"ok":  true, "n": 3}')
     assert out.splitlines()[-1].startswith("  the value satisfies the schema; its spelling, its order of properties")
     _, out, _ = check(json.dumps({"a": "x" * 200}), schema={"properties": {"a": {"type": "string", "maxLength": 150}}})
     assert "is too long" in out
@@ -440,6 +442,23 @@ def test_check_warns_too(check):
     code, out, err = check('{"ok": true, "n": 1}', schema=schema, options=["--lenient"])
     assert (code, out) == (0, "file0.json: valid\n")
     assert err.startswith("constrained-diffusion: warning: schema.json: $ref is not enforced")
+
+
+def test_options_of_the_schema(check):
+    deep, open_object = '{"a": [[[[1]]]]}', {"type": "object"}
+    assert check(deep, schema=open_object)[0] == 1
+    assert check(deep, schema=open_object, options=["--any-depth", "3"])[0] == 1
+    assert check(deep, schema=open_object, options=["--any-depth", "4"])[0] == 0
+    assert check(deep, schema=open_object, options=["--any-depth", "none"])[0] == 0
+    assert check('"x"', schema={"format": "date"}, options=["--formats", "annotate"])[0] == 0
+    assert check(r'"\n"', schema={"type": "string"}, options=["--escapes", "forbid"])[0] == 1
+    long = '"' + "x" * 150 + '"'
+    assert check(long, schema={"type": "string", "maxLength": 200}, options=["--max-count", "200"])[0] == 0
+    closed = ["--additional-properties", "forbid"]
+    assert check('{"ok": true, "x": 1}', schema={"properties": {"ok": {}}}, options=closed)[0] == 1
+    code, _, err = check(deep, options=["--any-depth", "some"])
+    assert code == 2
+    assert "expected auto, none or a number" in err
 
 
 def test_whitespace_is_an_option(check):

@@ -924,3 +924,113 @@ def test_escapes_can_be_forbidden():
         assert not plain.matches(text)
     with pytest.raises(InvalidConstraint, match="escapes='no'"):
         json_schema(schema, escapes="no")
+
+
+# --- branches that only some types tell apart, and what stands first ---------------------------------
+
+KINDS = {
+    "stage": {
+        "properties": {"type": {"enum": ["stage"]}, "props": {"properties": {"a": {"type": "string"}}}},
+        "required": ["type", "props"],
+    },
+    "teaser": {
+        "properties": {"type": {"enum": ["teaser"]}, "props": {"properties": {"b": {"items": {"type": "integer"}}}}},
+        "required": ["type", "props"],
+        "additionalProperties": False,
+    },
+    "short": {"maxLength": 2, "required": ["type"], "properties": {"type": {"enum": ["short"]}}},
+}
+UNTYPED = {"oneOf": [*KINDS.values()]}
+
+
+@pytest.mark.parametrize("schema", [UNTYPED, {"type": ["object", "string"], **UNTYPED}])
+def test_branches_that_objects_tell_apart_and_other_values_do_not(schema):
+    constraint, validator = json_schema(schema), Validator(schema)
+    objects = [
+        {"type": kind, **more}
+        for kind in ("stage", "teaser", "short", "none")
+        for more in ({}, {"props": {"a": "x"}}, {"props": {"b": [1]}}, {"props": {"b": ["x"]}}, {"props": 1, "z": 2})
+    ]
+    values = [*objects, {}, 1, "x", "xyz", None, True, []]
+    verdicts = [validator.is_valid(value) for value in values]
+    assert True in verdicts
+    assert False in verdicts
+    for value, is_valid in zip(values, verdicts, strict=True):
+        assert constraint.matches(json.dumps(value)) == is_valid, value
+
+
+def test_many_untyped_branches_are_few_alternatives():
+    branches = [
+        {"properties": {"kind": {"const": f"k{i}"}, f"p{i}": {"type": "string"}}, "required": ["kind"]}
+        for i in range(60)
+    ]
+    constraint = json_schema({"type": "object", "oneOf": branches, "additionalProperties": {"type": "integer"}})
+    assert constraint.matches('{"kind": "k7", "p7": "x"}') is False  # the root knows no "kind"
+    constraint = json_schema({"type": "object", "oneOf": branches})
+    assert constraint.matches('{"kind": "k7", "p7": "x"}')
+    assert constraint.matches('{"kind": "k7", "p8": 1}')
+    assert not constraint.matches('{"kind": "k7", "p7": 1}')
+    assert not constraint.matches('{"kind": "k70"}')
+
+
+def test_members_are_declared_in_the_order_of_the_document():
+    shared = {"properties": {"a": {}, "b": {}}}
+    first = {"$defs": {"s": shared}, "allOf": [{"$ref": "#/$defs/s"}], "properties": {"c": {}}}
+    assert json_schema(first).matches('{"a": 1, "b": 2, "c": 3}')
+    assert not json_schema(first).matches('{"c": 1, "a": 2}')
+    last = {"properties": {"c": {}}, "allOf": [shared]}
+    assert json_schema(last).matches('{"c": 1, "a": 2}')
+
+
+def test_what_a_document_is_may_stand_first():
+    schema = {"properties": {"a": {"type": "integer"}}, "additionalProperties": {"maxLength": 3}, "maxProperties": 2}
+    constraint = json_schema(schema)
+    for text, is_inside in (
+        ('{"$schema": "x", "a": 1}', True),
+        ('{"id": "x", "a": 1}', True),
+        ('{"a": 1, "$schema": "x"}', True),
+        ('{"$schema": "long", "a": 1}', False),
+        ('{"$schema": "x", "$id": "y", "a": 1}', False),
+        ('{"other": "x", "a": 1}', False),
+    ):
+        assert constraint.matches(text) == is_inside, text
+        assert Validator(schema).is_valid(json.loads(text)) or not is_inside
+    inside = json_schema({"properties": {"in": {"properties": {"a": {}}}}})
+    assert not inside.matches('{"in": {"$schema": "x", "a": 1}}')
+    assert not json_schema({**schema, "additionalProperties": False}).matches('{"$schema": "x", "a": 1}')
+    declared = json_schema({"properties": {"a": {}, "id": {"type": "integer"}}})
+    assert not declared.matches('{"id": 1, "a": 1}')
+    assert not declared.matches('{"id": "x", "a": 1}')
+
+
+def test_length_is_counted_less_far_beside_a_large_pattern():
+    schema = {"type": "string", "maxLength": 500, "pattern": r"^(?:\S+\s+){0,49}\S+$"}
+    constraint = json_schema(schema)
+    [bound] = constraint.bounds
+    assert re.fullmatch("characters at the root: at most (64|32) instead of 500", bound)
+    assert constraint.matches('"' + "word " * 5 + 'end"')
+    assert not constraint.matches('"' + "w" * 100 + '"')
+    assert not constraint.matches('" leading"')
+
+
+def test_many_arrays_of_different_items_are_divided_less_finely():
+    array = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+    few, many = (json_schema({"properties": {f"n{i}": array for i in range(count)}}) for count in (1, 6))
+    for constraint in (few, many):
+        assert constraint.matches('{"n0": ["apple", "banana"]}')
+        assert not constraint.matches('{"n0": ["apple", "apple"]}')
+    assert many.automaton().num_states < 6 * few.automaton().num_states / 2
+
+
+def test_a_listed_value_without_utf8_is_named():
+    constraint = json_schema({"enum": ["\ud800", "a"]})
+    assert any("half a surrogate pair" in bound for bound in constraint.bounds)
+    assert constraint.matches('"a"')
+    assert json_schema({"enum": ["\U0001f642", "a"]}).bounds == ()
+
+
+def test_an_explanation_says_when_only_the_order_is_wrong():
+    constraint = json_schema({"properties": {"a": {"type": "integer"}, "b": {}}})
+    assert constraint.explain('{"b": 1, "a": 2}').endswith('property_order="any" would take it')
+    assert "property_order" not in constraint.explain('{"b": 1, "a": "x"}')
+    assert constraint.explain('{"a": 2, "b": 1}') is None

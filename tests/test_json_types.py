@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import decimal
 import enum
 import json
 import random
@@ -231,3 +232,22 @@ def test_a_default_without_json_is_left_out():
         value: int = dataclasses.field(default=object())
 
     assert json_schema(WithDefault).matches("{}")
+
+
+@pytest.mark.parametrize(
+    ("constraints", "inside", "outside"),
+    [
+        ({}, ["1.5", "0", "-1e5"[:2], "123456789.25"], ['"1.5"', '""', "1e999"]),
+        ({"max_digits": 5, "decimal_places": 2}, ["999.99", "-0.25", "7", "1.200"], ["1000", "1.234", "12345"]),
+        ({"ge": 0, "lt": 10}, ["0", "9.75"], ["-1", "10"]),
+        ({"decimal_places": 3}, ["0.125", "1234567.5"], ["0.0625"]),
+        ({"max_digits": 2, "decimal_places": 2}, ["0.25"], ["1"]),
+    ],
+)
+def test_decimals_are_numbers_that_the_type_takes(constraints, inside, outside):
+    adapter = TypeAdapter(Annotated[decimal.Decimal, Field(**constraints)])
+    constraint = json_schema(Annotated[decimal.Decimal, Field(**constraints)])
+    for text in inside:
+        assert constraint.matches(text), text
+        assert constraint.parse(text) == adapter.validate_json(text) == decimal.Decimal(text)
+    assert not any(constraint.matches(text) for text in outside)

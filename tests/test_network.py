@@ -12,7 +12,9 @@ from test_posterior import make_logits
 
 import constrained_diffusion as cd
 from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.acceptors import acceptor
+from constrained_diffusion.automata.byte_automaton import DEAD
 from constrained_diffusion.automata.pushdown import PushdownAutomaton, Windows
 from constrained_diffusion.automata.pushdown_tokens import _ranked
 from constrained_diffusion.constraints.base import Constraint
@@ -25,8 +27,8 @@ TEXTS = ["".join(letters) for n in range(8) for letters in itertools.product(LET
 class Loose(Constraint):
     """A pushdown automaton whose stacks are known by their top only, so that the relaxation is as loose as can be."""
 
-    def __init__(self, automaton, size=1):
-        self.made = automaton.with_windows(Windows.of(automaton.grammar, size))
+    def __init__(self, automaton, size=1, *, is_forgetful=False):
+        self.made = automaton.with_windows(Windows.of(automaton.grammar, size, is_forgetful=is_forgetful))
 
     def automaton(self, limits=cd.Limits()):
         return self.made
@@ -105,7 +107,7 @@ def test_both_verdicts_are_frequent_and_many_languages_call():
 @pytest.mark.parametrize("seed", range(60))
 def test_every_prefix_that_is_not_dead_can_be_completed(seed):
     _, _, automaton = compiled(seed)
-    if automaton.start == -1:
+    if automaton.start == DEAD:
         return
     rng = random.Random(seed)
     for _ in range(20):
@@ -116,6 +118,50 @@ def test_every_prefix_that_is_not_dead_can_be_completed(seed):
                 break
             state = automaton.step(state, rng.choice(following))
         assert automaton.next_bytes(state) or automaton.accepts(state)
+
+
+def closing_text(automaton, state):
+    arguments = state, automaton.grammar.shortest, automaton.representatives
+    text, path = automaton.call(kernels.straight_way, *arguments)
+    if not len(path):
+        text, path, _ = automaton.call(kernels.closing_way, *arguments, 1000, False)
+    assert path[0] == state
+    assert path[-1] == automaton.run(text.tobytes(), state)
+    return text.tobytes()
+
+
+def fewest_bytes(automaton, state, most):
+    """The bytes of the shortest text that completes a state, by trying all; None beyond ``most``."""
+    level = {state}
+    for length in range(most + 1):
+        if any(automaton.accepts(one) for one in level):
+            return length
+        level = {to for one in level for byte in LETTERS.encode() if (to := automaton.step(one, byte)) != DEAD}
+    return None
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("has_side", [False, True])
+def test_what_is_left_open_is_closed_by_the_shortest_text(seed, has_side):
+    _, _, automaton = compiled(seed)
+    if not isinstance(automaton, PushdownAutomaton):
+        return
+    if has_side:
+        side = cd.regex("[(ab]*(b[)]|[()ab])*").automaton()
+        automaton = PushdownAutomaton(automaton.grammar, automaton.windows, side)
+    rng = random.Random(seed)
+    for _ in range(20):
+        state = automaton.start
+        for _ in range(rng.randrange(12)):
+            following = automaton.next_bytes(state) if state != DEAD else []
+            if not following:
+                break
+            state = automaton.step(state, rng.choice(following))
+        least = None if state == DEAD else fewest_bytes(automaton, state, 8)
+        if least is not None:
+            text = closing_text(automaton, state)
+            assert automaton.accepts(automaton.run(text, state))
+            assert len(text) == least
 
 
 def test_two_calls_that_begin_alike_are_read_at_once():
@@ -132,6 +178,9 @@ def test_two_calls_that_begin_alike_are_read_at_once():
     assert matches(deep + b"b")
     assert matches(b"((x))b")
     assert not matches(b"((x))a")
+    automaton = acceptor(either, cd.Limits())
+    assert closing_text(automaton, automaton.run(b"((x")) == b"))b"
+    assert closing_text(automaton, automaton.run(b"((")) in (b"))a", b"))b")
 
 
 def test_what_begins_by_calling_itself_is_refused():
@@ -161,13 +210,15 @@ def text_key(ids):
 
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("kind", ["flat", "peaked", "holes"])
-def test_best_texts_on_tokens_agree_with_enumeration(seed, kind):
+@pytest.mark.parametrize("is_forgetful", [False, True])
+def test_best_texts_on_tokens_agree_with_enumeration(seed, kind, is_forgetful):
     _, _, automaton = compiled(seed)
     if not isinstance(automaton, PushdownAutomaton):
         return
 
     try:
-        tokens = cd.compile(Loose(automaton, 1 + seed % 2), VOCABULARY)
+        size = 1 if is_forgetful else 1 + seed % 2
+        tokens = cd.compile(Loose(automaton, size, is_forgetful=is_forgetful), VOCABULARY)
     except cd.errors.InfeasibleError:
         return
     logits = make_logits(kind, 4, len(VOCABULARY), seed)

@@ -491,6 +491,9 @@ def test_different_texts_come_with_their_own_probabilities():
     assert [r.log_probability for r in found] == pytest.approx([float(posterior.log_prob(i)) for i in ids], abs=1e-5)
     assert [r.log_probability for r in found] == sorted((r.log_probability for r in found), reverse=True)
     assert len(found) == 4
+    for result, spelled in zip(found, ids, strict=True):
+        marginals = posterior.log_marginals()[range(len(spelled)), spelled].exp()
+        assert result.probabilities == pytest.approx(marginals[:-1].tolist(), abs=1e-5)
     first = found[0].slots["x"].probabilities
     for result in found[1:]:
         assert result.slots["x"].probabilities == pytest.approx(first, abs=1e-5)
@@ -560,6 +563,15 @@ def test_the_slot_that_makes_a_text_too_long_is_named():
         GENERATOR.generate("x", cd.template("{a} {b} {a}", a=cd.regex("c{9}|d{9}"), b="d" * 9), max_new_tokens=9)
     with pytest.raises(cd.errors.InfeasibleError, match=r"relax the constraint$"):
         GENERATOR.generate("x", cd.template("{a}{b}{c}", a="abcd", b="efgh", c="ijkl"), max_new_tokens=2)
+
+
+def test_so_many_probabilities_are_listed_unasked():
+    template = cd.template("".join(f"{{s{i}:[0-9a-f]}}" for i in range(20)))
+    slots = GENERATOR.generate("x", template, seed=0, max_new_tokens=24, max_passes=1).slots
+    assert [name for name, slot in slots.items() if slot.probabilities] == [f"s{i}" for i in range(16)]
+    assert "256 texts together" in slots["s16"].unlisted
+    asked = GENERATOR.generate("x", template, seed=0, max_new_tokens=24, max_passes=1, ask=["s19"]).slots
+    assert sum(asked["s19"].probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_why_there_are_no_probabilities():

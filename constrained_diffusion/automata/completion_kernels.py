@@ -113,10 +113,13 @@ def completion(tables, store, guide, book, config, work):
     """
     if store.tokens[config] >= 0 or work[0] <= 0:
         return store.tokens[config] if store.tokens[config] >= 0 else FAR
+    text, path = kernels.straight_way(tables, store, config, book.shortest, book.representatives)
+    looked = len(path)
     for is_narrow in (True, False):
-        text, path, looked = kernels.closing_way(
-            tables, store, config, book.shortest, book.representatives, _MOST_CLOSING_BYTES, is_narrow
-        )
+        if len(path) == 0:
+            text, path, looked = kernels.closing_way(
+                tables, store, config, book.shortest, book.representatives, _MOST_CLOSING_BYTES, is_narrow
+            )
         if store.counts[FULL]:
             return FAR
         work[0] -= _STEPS_PER_BYTE * looked

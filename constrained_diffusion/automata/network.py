@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
-from constrained_diffusion.automata.pushdown_kernels import FAR
+from constrained_diffusion.automata.pushdown_kernels import network_distances
 from constrained_diffusion.errors import LimitExceeded, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 
@@ -75,6 +75,12 @@ class Network:
             by_home[home] = by_home.get(home, frozenset()) | {place}
         return tuple(by_home.get(callee, frozenset()) for callee in self.callee.tolist())
 
+    @cached_property
+    def first_alike(self) -> NDArray[np.int64]:
+        """Of each place the first one with the same callee, int64 [Q]."""
+        _, first, number = np.unique(self.callee, return_index=True, return_inverse=True)
+        return np.asarray(first[number], np.int64)
+
     @property
     def without_stack(self) -> ByteDFA:
         """The steps inside the automata, as one that accepts everywhere."""
@@ -114,35 +120,24 @@ class Network:
 
     @cached_property
     def least(self) -> NDArray[np.int32]:
-        """The least bytes from each state to the end of its own automaton's text, int32 [S]."""
-        least = np.where(self.tag != DEAD, 0, FAR).astype(np.int64)
-        states, classes = np.nonzero(self.table != DEAD)
-        targets = self.table[states, classes]
-        callers, called = np.nonzero(self.call != DEAD)
-        places = self.call[callers, called]
-        while True:
-            ahead = least.copy()
-            np.minimum.at(ahead, states, least[targets] + 1)
-            starts = least[self.begin[self.callee[places]]]
-            np.minimum.at(ahead, callers, starts + self._behind(least)[places])
-            ahead = np.minimum(ahead, FAR)
-            if np.array_equal(ahead, least):
-                return least.astype(np.int32)
-            least = ahead
-
-    @cached_property
-    def least_behind(self) -> NDArray[np.int32]:
-        """The least bytes from behind each place to the end of its home's text, int32 [Q]."""
-        return self._behind(self.least).astype(np.int32)
-
-    def _behind(self, least: NDArray[Any]) -> NDArray[Any]:
-        nowhere = np.where(self.home != DEAD, FAR, 0)[:, None]
-        return np.asarray(np.where(self.back != DEAD, least[self.back], nowhere).min(axis=1))
+        """The least bytes from each state to the end of its own automaton's text as each tag, int32 [S, tags]."""
+        start = self.begin[self.callee]
+        return np.asarray(network_distances(pairs(self.table), pairs(self.call), start, self.back, self.tag))
 
     @property
     def shortest(self) -> int:
         """The least bytes of a text, ``FAR`` if there is none."""
-        return int(self.least[0])
+        return int(self.least[0].min())
+
+
+def pairs(targets: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The states, and where each leads with some byte, each pair once; int64 [pairs, 2].
+
+    Args:
+        targets: int32 [S, K], ``DEAD`` where a byte leads nowhere.
+    """
+    states, classes = np.nonzero(targets != DEAD)
+    return np.unique(np.stack([states, targets[states, classes]], axis=1), axis=0).astype(np.int64)
 
 
 class _Item(NamedTuple):

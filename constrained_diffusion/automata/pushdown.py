@@ -12,7 +12,7 @@ there is no fallback.
 import copy
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, Final, TypeVar, final
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
-from constrained_diffusion.automata.network import Network
+from constrained_diffusion.automata.network import Network, pairs
 from constrained_diffusion.automata.pushdown_kernels import FAR, FULL, Store, Tables
 from constrained_diffusion.automata.records import by_reference
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
@@ -175,7 +175,8 @@ class Windows:
         known: of each window its symbols, the top first, and whether the bottom is among them.
         push: int32 [W, Q], the window when a symbol is pushed, or -1 where that cannot be.
         is_forgetful: whether the relaxation forgets the stack behind every terminal, and knows only which terminal
-            that was.
+            that was; of a network it knows only which automaton is at work, and takes the first place with such a
+            callee for all of them.
     """
 
     size: int
@@ -189,11 +190,14 @@ class Windows:
             return None
         if self.size > 1:
             return Windows.of(grammar, self.size - 1)
-        return replace(self, is_forgetful=True) if grammar.network is None else None
+        return Windows.of(grammar, 1, is_forgetful=True)
 
     @classmethod
     def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False) -> "Windows":
         """All windows of that size."""
+        taken_for = range(grammar.num_states)
+        if is_forgetful and grammar.network is not None:
+            taken_for = grammar.network.first_alike.tolist()
         first: tuple[tuple[int, ...], bool] = ((grammar.start,), True)
         numbers = {first: 0}
         known = [first]
@@ -201,7 +205,7 @@ class Windows:
         for symbols, has_bottom in known:
             row = np.full(grammar.num_states, DEAD, np.int32)
             for symbol in sorted(grammar.stands_on[symbols[0]]):
-                longer = (symbol, *symbols)
+                longer = (taken_for[symbol], *symbols)
                 window = longer[:size], has_bottom and len(longer) <= size
                 if window not in numbers:
                     numbers[window] = len(known)
@@ -251,7 +255,7 @@ class PushdownAutomaton(ByteAutomaton):
         self.beginning = beginning
         self.tables = _tables(grammar, windows, side)
         self._by_reference = by_reference(self.tables)
-        self._width = int(self.tables.successor.max(initial=0)) + 1
+        self._width = max(int(self.tables.successor.max(initial=0)) + 1, self.tables.least.shape[1])
         self._begin()
 
     def _begin(self) -> None:
@@ -423,8 +427,15 @@ def _tables(grammar: Grammar, windows: Windows, side: ByteDFA) -> Tables:
         call=_NO_TABLE if network is None else network.call,
         tag=_NO_ROW if network is None else network.tag,
         back=_NO_TABLE if network is None else network.back,
-        least=_NO_ROW if network is None else network.least,
-        least_behind=_NO_ROW if network is None else network.least_behind,
+        least=_NO_TABLE if network is None else network.least,
         side=np.ascontiguousarray(side_table),
         side_accepting=side.accepting,
+        side_least=_least_bytes(side),
     )
+
+
+def _least_bytes(dfa: ByteDFA) -> NDArray[np.int32]:
+    """The least bytes from each state of a finite automaton to its end, int32 [N]."""
+    tag = np.where(dfa.accepting, 0, DEAD).astype(np.int32)
+    nothing = np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty((0, 1), np.int32)
+    return np.asarray(kernels.network_distances(pairs(dfa.table), *nothing, tag)[:, 0])

@@ -51,8 +51,9 @@ class Tables(NamedTuple):
         successor: int32 [Q, Q], the rank of a parser state among those that can stand on another, or -1;
             successor_begin: int64 [Q + 1]; successors: int32, those of each parser state in order of rank.
         window_push: int32 [W, Q], the window of a stack from that of the stack below and the symbol on top.
-        is_network: whether it is a network; then ``call``, ``tag``, ``back``, ``least`` and ``least_behind`` are its.
-        side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M].
+        is_network: whether it is a network; then ``call``, ``tag``, ``back`` and ``least`` are its.
+        side: int32 [M, 256], a finite automaton that must accept the same text; side_accepting: bool [M]; side_least:
+            int32 [M], the least bytes from each of its states to its end.
     """
 
     action: NDArray[np.int32]
@@ -81,9 +82,9 @@ class Tables(NamedTuple):
     tag: NDArray[np.int32]
     back: NDArray[np.int32]
     least: NDArray[np.int32]
-    least_behind: NDArray[np.int32]
     side: NDArray[np.int32]
     side_accepting: NDArray[np.bool_]
+    side_least: NDArray[np.int32]
 
 
 class Store(NamedTuple):
@@ -96,7 +97,7 @@ class Store(NamedTuple):
         symbol, below: int32 [stacks], the parser state on top and the rest, -1 at the bottom.
         window: int32 [stacks], what is known of the top of the stack.
         closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top; of a
-            network [stacks, 1], those behind what the top was called for.
+            network [stacks, tags], those behind what the top was called for, if that ended as each tag.
         stack, scanner, fallback, side: int32 [configs].
         relaxed: int32 [configs], the state of the relaxation that stands for each, -1 where it is not known.
         tokens: int32 [configs], the tokens of a way to the end, end token included; -1 where none was looked for,
@@ -169,6 +170,45 @@ def match_distances(steps, match, terminals):
 
 
 @njit(cache=True, nogil=True)
+def network_distances(steps, calls, start, back, tag):
+    """int32 [S, tags]: the least bytes from each state of a network to an end of its automaton as each tag, or ``FAR``.
+
+    Args:
+        steps, calls: int64 [n, 2], the states that some byte connects; states, and the places that their calls come
+            back to.
+        start, back: where the call of each place begins, int64 [Q], and where it comes back, int32 [Q, tags].
+        tag: int32 [S].
+    """
+    tags = back.shape[1]
+    distance = np.full((len(tag), tags), FAR, np.int32)
+    for state in range(len(tag)):
+        if tag[state] >= 0:
+            distance[state, tag[state]] = 0
+    changed = True
+    while changed:
+        changed = False
+        for i in range(len(steps) - 1, -1, -1):
+            changed |= _shortened(distance, steps[i, 0], 1, steps[i, 1])
+        for i in range(len(calls) - 1, -1, -1):
+            for ended in range(tags):
+                inside = distance[start[calls[i, 1]], ended]
+                if inside < FAR and back[calls[i, 1], ended] >= 0:
+                    changed |= _shortened(distance, calls[i, 0], inside, back[calls[i, 1], ended])
+    return distance
+
+
+@njit(cache=True, nogil=True)
+def _shortened(distance, source, step, target):
+    """Takes the way from a state over another one, so many bytes away, where it is shorter; whether it is."""
+    is_shorter = False
+    for tag in range(distance.shape[1]):
+        if distance[target, tag] + step < distance[source, tag]:
+            distance[source, tag] = distance[target, tag] + step
+            is_shorter = True
+    return is_shorter
+
+
+@njit(cache=True, nogil=True)
 def push(tables, store, stack, symbol):
     """The stack with one more symbol, or ``DEAD`` where the store is full; stack -1 is the empty one."""
     size = len(store.stack_slots)
@@ -198,7 +238,9 @@ def _measure(tables, store, stack):
     row = store.closing[stack]
     if tables.is_network:
         below = store.below[stack]
-        row[0] = min(tables.least_behind[top] + (store.closing[below, 0] if below >= 0 else 0), FAR)
+        for tag in range(len(row)):
+            state = np.int64(tables.back[top, tag])
+            row[tag] = _least_behind(tables, store, state, np.int64(below)) if below >= 0 else 0
         return
     row[:] = FAR
     changed = True
@@ -212,6 +254,16 @@ def _measure(tables, store, stack):
             if best < row[rank]:
                 row[rank] = best
                 changed = True
+
+
+@njit(cache=True, nogil=True)
+def _least_behind(tables, store, state, stack):
+    """The least bytes that complete a text of a network from a state on a stack; ``FAR`` from no state."""
+    best = np.int64(FAR)
+    if state >= 0:
+        for tag in range(tables.least.shape[1]):
+            best = min(best, np.int64(tables.least[state, tag]) + store.closing[stack, tag])
+    return best
 
 
 @njit(cache=True, nogil=True)
@@ -422,9 +474,17 @@ def accepts(tables, store, config):
 
 @njit(cache=True, nogil=True)
 def closing(tables, store, config, whole):
-    """An estimate of the least bytes that complete the text."""
+    """An estimate of the least bytes that complete the text; that of a network is exact if nothing stands beside it."""
+    beside = np.int64(tables.side_least[store.side[config]])
     if tables.is_network:
-        return min(np.int64(tables.least[store.scanner[config]]) + store.closing[store.stack[config], 0], FAR)
+        scanner, stack = np.int64(store.scanner[config]), np.int64(store.stack[config])
+        return max(_least_behind(tables, store, scanner, stack), beside)
+    return max(_closing_alone(tables, store, config, whole), beside)
+
+
+@njit(cache=True, nogil=True)
+def _closing_alone(tables, store, config, whole):
+    """``closing`` of a grammar that nothing stands beside."""
     best = np.int64(FAR)
     while config >= 0:
         scanner, stack = store.scanner[config], np.int64(store.stack[config])
@@ -464,6 +524,34 @@ def _mark_shortest(tables, store, config, whole, marked):
                     ahead = 1 if is_match else tables.match_distance[target, nearest] + 1
                     marked[k] = marked[k] or ahead == tables.match_distance[scanner, nearest]
         config = np.int64(store.fallback[config])
+
+
+@njit(cache=True, nogil=True)
+def straight_way(tables, store, config, whole, representatives):
+    """The bytes of a way that completes a configuration in as many bytes as ``closing`` says, and the configurations on
+    it; as ``closing_way``. Nothing, of no length, if ``closing`` says too few.
+    """
+    rest = closing(tables, store, config, whole)
+    text = np.empty(rest if rest < FAR else 0, np.uint8)
+    path = np.empty(len(text) + 1, np.int64)
+    current = np.int64(config)
+    for place in range(len(path) if rest < FAR else 0):
+        path[place] = current
+        if (store.next_config[current] >= 0 and 0 <= store.tokens[current] < FAR) or accepts(tables, store, current):
+            return text[:place], path[: place + 1]
+        if place == len(text):
+            break
+        following = np.int64(DEAD)
+        for byte in representatives:
+            target = np.int64(step(tables, store, current, byte))
+            if target >= 0 and closing(tables, store, target, whole) < rest - place:
+                text[place] = byte
+                following = target
+                break
+        if following < 0:
+            break
+        current = following
+    return text[:0], path[:0]
 
 
 @njit(cache=True, nogil=True)

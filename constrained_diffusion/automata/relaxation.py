@@ -401,16 +401,31 @@ class _NetworkBuilder:
         self.nfa.add_transitions(ByteDFA(table, network.byte_class, network.tag[begin:end] != DEAD), offset)
         for state, places in network.calls_in(begin, end):
             for place in places:
-                self.nfa.add_empty(offset + state, self.block(self.stacks.pushed(known, place)))
+                symbol = int(network.first_alike[place]) if self.windows.is_forgetful else place
+                self.nfa.add_empty(offset + state, self.block(self.stacks.pushed(known, symbol)))
         is_bottom = network.home[known[0][0]] == DEAD
-        stacks = [] if is_bottom else self.stacks.popped(known, 1)
+        returns = [] if is_bottom else self._returns(known)
         for state in np.flatnonzero(network.tag[begin:end] != DEAD).tolist():
             if is_bottom:
                 self.nfa.add_empty(offset + state, self.accept)
-            target = int(network.back[known[0][0], network.tag[begin + state]])
-            for rest in stacks if target != DEAD else []:
-                local = target - int(network.begin[network.home[known[0][0]]])
-                self.nfa.add_empty(offset + state, self.block(rest) + local)
+            for place, stacks in returns:
+                target = int(network.back[place, network.tag[begin + state]])
+                for rest in stacks if target != DEAD else []:
+                    local = target - int(network.begin[network.home[place]])
+                    self.nfa.add_empty(offset + state, self.block(rest) + local)
+
+    def _returns(self, known: Known) -> list[tuple[int, list[Known]]]:
+        """The places that may be on top of a known stack, and what may be left of it below each."""
+        top = known[0][0]
+        if not self.windows.is_forgetful:
+            return [(top, self.stacks.popped(known, 1))]
+        alike = np.flatnonzero(self.network.first_alike == top).tolist()
+        return [(place, [self._at_work(int(self.network.home[place]))]) for place in alike]
+
+    def _at_work(self, automaton: int) -> Known:
+        """All that is known of a stack where only the automaton at work is."""
+        place = int(np.flatnonzero(self.network.callee == automaton)[0])
+        return (place,), place == self.grammar.start
 
 
 def _scanner_edges(grammar: Grammar) -> list[list[tuple[int, int]]]:

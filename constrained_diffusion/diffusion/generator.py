@@ -143,7 +143,8 @@ class Generator:
                 which is then neither valid nor complete by promise.
             n: write this many different texts for one prompt, the most probable first; fewer if there are no more.
             pins: the token id that each position of the text must hold, or -1 (see ``Generator.pins``).
-            ask: names of slots, or tuples of names, whose probabilities to list; None: every slot with few texts.
+            ask: names of slots, or tuples of names, whose probabilities to list; None: slots with at most 64 texts, the
+                first ones with 256 texts together.
             on_pass: called after every pass with its ``PassRecord``; for a list of prompts, and for several texts, with
                 the number of the prompt or text before it.
             schema_in_prompt: whether the prompt also describes the JSON Schema of the constraint;

@@ -386,10 +386,13 @@ class _Refinement:
         if finished:
             log_prob, log_marginals = posterior.log_prob(best[rows]), posterior.log_marginals_of(best[rows])
             for row in finished:
-                own = float(log_z[row - rows.start])
-                whole = self._reference_log_z(row, group, own)
-                self.log_probability[row] = float(log_prob[row - rows.start]) + own - whole
-                self.log_marginals[row] = log_marginals[row - rows.start].cpu()
+                i = row - rows.start
+                scores = float(log_prob[i]), log_marginals[i], float(log_z[i])
+                reference = self.drafts[row].reference
+                if reference is not None:
+                    scores = self._scores_under(reference, row, group, best[row])
+                self.log_probability[row], marginals, whole = scores
+                self.log_marginals[row] = marginals.cpu()
                 self._answer(row, group, best[row], whole)
 
     def _changed(self, row: int, best: Tensor) -> tuple[int, ...]:
@@ -423,12 +426,15 @@ class _Refinement:
             "temperature": group.temperature,
         }
 
-    def _reference_log_z(self, row: int, group: _Group, own: float) -> float:
-        draft = self.drafts[row]
-        if draft.reference is None:
-            return own
-        logits = group.logits[row - group.rows.start]
-        return _log_z(draft.reference, logits, draft.ids, self._request(row, group))
+    def _scores_under(
+        self, automaton: TokenAutomaton, row: int, group: _Group, best: Tensor
+    ) -> tuple[float, Tensor, float]:
+        """Under the posterior of another automaton: the log probability of a row's text, the log marginals of its
+        tokens, float64 [L], and log Z."""
+        state = automaton.advance(None, self.drafts[row].ids)
+        request = self._request(row, group)
+        posterior = automaton.posterior(group.logits[row - group.rows.start], state=state, **request)
+        return float(posterior.log_prob(best)), posterior.log_marginals_of(best), float(posterior.log_z)
 
     def _answer(self, row: int, group: _Group, best: Tensor, log_z: float) -> None:
         """Answers the draft's questions as this canvas sees them, unless an earlier one has decided them.

@@ -20,9 +20,11 @@ from constrained_diffusion.errors import InfeasibleError, InvalidConstraint, Uns
 MOST_LISTED: Final = 64
 """Slots with at most this many texts have probabilities unless asked otherwise."""
 _SEVERAL_WAYS: Final = "a text can be split into its slots in several ways, so what stands in one is no single event"
+MOST_UNASKED: Final = 256
+"""And so many texts of all slots together: each costs a compilation and an inference."""
 _UNASKED: Final = (
     f"they were not asked for: without ask=, slots that stand in every text exactly once and have at most "
-    f"{MOST_LISTED} texts are listed; with it, those that it names"
+    f"{MOST_LISTED} texts are listed, the first ones with {MOST_UNASKED} texts together; with it, those that it names"
 )
 MOST_JOINT: Final = 1000
 """A joint distribution lists at most this many combinations."""
@@ -33,7 +35,7 @@ Ask = Sequence[str | Sequence[str]] | None
 def questions_of(
     constraint: Constraint | None, ask: Ask, compile: Callable[[Constraint], TokenAutomaton]
 ) -> dict[Names, Question]:
-    """A question for each slot, or combination of slots, that is asked for; None asks for every slot with few texts.
+    """A question for each slot, or combination of slots, that is asked for; None asks for slots with few texts.
 
     Raises:
         InvalidConstraint: there is no slot of a name that is asked for.
@@ -44,8 +46,7 @@ def questions_of(
             raise InvalidConstraint(f"ask={ask!r} needs a constraint with slots, as cd.template makes")
         return {}
     if ask is None:
-        few = [name for name in constraint.slot_names if constraint.slot_texts(name, MOST_LISTED) is not None]
-        wanted: list[Names] = [(name,) for name in few]
+        wanted: list[Names] = [(name,) for name in _first_with_few_texts(constraint)]
     else:
         listed = elements(ask, "ask", "a list of names, or of tuples of names", InvalidConstraint)
         wanted = [
@@ -55,6 +56,13 @@ def questions_of(
         if any(not names or len(set(names)) < len(names) for names in wanted):
             raise InvalidConstraint(f"ask={ask!r}; expected names, or tuples of different names")
     return {names: _question(constraint, names, compile) for names in wanted}
+
+
+def _first_with_few_texts(constraint: Constraint) -> list[str]:
+    listed = [(name, constraint.slot_texts(name, MOST_LISTED)) for name in constraint.slot_names]
+    few = [(name, len(texts)) for name, texts in listed if texts is not None]
+    totals = itertools.accumulate(count for _, count in few)
+    return [name for (name, _), total in zip(few, totals, strict=True) if total <= MOST_UNASKED]
 
 
 def _question(constraint: Constraint, names: Names, compile: Callable[[Constraint], TokenAutomaton]) -> Question:

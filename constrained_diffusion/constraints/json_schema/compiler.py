@@ -1,7 +1,8 @@
 """From facts to expressions: every alternative is written type by type."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, final
 from weakref import WeakKeyDictionary
 
@@ -25,14 +26,16 @@ from constrained_diffusion.constraints.json_schema.objects import Members, Prope
 from constrained_diffusion.constraints.json_schema.reading import Exhausted, Reader
 from constrained_diffusion.constraints.json_schema.sequences import Sequence
 from constrained_diffusion.constraints.json_schema.spelling import number_spellings
-from constrained_diffusion.constraints.json_schema.unique import NO_GROUPS, Groups, groups_of
-from constrained_diffusion.errors import InvalidConstraint
+from constrained_diffusion.constraints.json_schema.unique import MAX_GROUPS, NO_GROUPS, Groups, groups_of
+from constrained_diffusion.errors import InvalidConstraint, LimitExceeded
 from constrained_diffusion.limits import Limits
 
 AdditionalProperties = Literal["spec", "forbid"]
 
 _WORTH_MINIMISING: Final = 1000
 """States up to which a part is minimised before it is put into the whole."""
+_MOST_STRING_STATES: Final = 10_000
+"""The length of a string is counted less far where its other conditions make it take more states than this."""
 _STEPS: Final = 5
 """What one value costs to compile, in units of one alternative of a schema."""
 MAX_LEVELS: Final = 64
@@ -47,6 +50,7 @@ class Style:
     Attributes:
         any_depth: how deep any JSON nests; ``ref_depth``: how often a value stands inside one of the same schema; None
             is to any depth.
+        unique_groups: how many groups the items of an array are divided into that must differ and are not listed.
     """
 
     whitespace: Whitespace
@@ -56,6 +60,7 @@ class Style:
     max_count: int
     additional_properties: AdditionalProperties
     float_forms: bool
+    unique_groups: int = MAX_GROUPS
 
 
 @final
@@ -96,6 +101,7 @@ class Compiler:
 
     Attributes:
         bounds: where less is accepted than the schema allows, in order, each once.
+        unlisted_arrays: how many arrays were met whose items must differ and are not listed.
     """
 
     def __init__(self, document: Document, style: Style, limits: Limits) -> None:
@@ -104,6 +110,7 @@ class Compiler:
         self.limits = limits
         self.layout = LAYOUTS[style.whitespace]
         self.bounds: dict[str, None] = {}
+        self.unlisted_arrays = 0
         self._reader = Reader(document, limits.max_schema_work)
         self._known: dict[Any, ex.Expression] = {}
         self._definitions: dict[Any, ex.Definition] = {}
@@ -177,6 +184,10 @@ class Compiler:
         if facts.is_free:
             return self._any(place)
         if facts.constants is not None:
+            for constant in facts.constants:
+                if _has_no_utf8(constant):
+                    what = f"the value {json.dumps(constant)[:60]} at {place or 'the root'}"
+                    self.bounds[f"{what}: half a surrogate pair has no UTF-8"] = None
             return _any_of([self._constant(constant, facts) for constant in facts.constants])
         return _any_of([*self._by_type(facts, place)])
 
@@ -216,13 +227,13 @@ class Compiler:
         self.bounds[f"any JSON at {place or 'the root'}: nested at most {depth} deep"] = None
         return any_value(depth, self.style.whitespace)
 
-    def _capped(self, least: int, most: int | None, what: str, place: str) -> int | None:
+    def _cap(self, least: int, most: int | None) -> int | None:
         """The upper end to which is counted: exactly, but not beyond what a text can be expected to hold."""
-        cap = max(least, self.style.max_count)
-        if most is None or most <= cap:
-            return most
-        self.bounds[f"{what} at {place or 'the root'}: at most {cap} instead of {most}"] = None
-        return cap
+        return None if most is None else min(most, max(least, self.style.max_count))
+
+    def _note_cap(self, what: str, place: str, counted: int | None, most: int | None) -> None:
+        if counted != most:
+            self.bounds[f"{what} at {place or 'the root'}: at most {counted} instead of {most}"] = None
 
     # --- numbers and strings
 
@@ -246,15 +257,26 @@ class Compiler:
         return base
 
     def _string(self, facts: Facts, place: str) -> ex.Expression:
-        least, most = facts.least_length, self._capped(facts.least_length, facts.most_length, "characters", place)
+        least, most = facts.least_length, self._cap(facts.least_length, facts.most_length)
         if most is not None and most < least:
             return ex.NOTHING
-        return StringOf(facts.contents, least, most)
+        wanted = StringOf(facts.contents, least, most)
+        while wanted.contents and wanted.most and wanted.most // 2 >= max(least, 1) and self._is_large(wanted):
+            wanted = replace(wanted, most=wanted.most // 2)
+        self._note_cap("characters", place, wanted.most, facts.most_length)
+        return wanted
+
+    def _is_large(self, string: StringOf) -> bool:
+        try:
+            return string.num_states(self.limits) > _MOST_STRING_STATES
+        except LimitExceeded:
+            return True
 
     # --- arrays
 
     def _array(self, facts: Facts, place: str) -> ex.Expression:
-        most = self._capped(facts.least_items, facts.most_items, "items", place)
+        most = self._cap(facts.least_items, facts.most_items)
+        self._note_cap("items", place, most, facts.most_items)
         if most is not None and most < facts.least_items:
             return ex.NOTHING
         groups = self._groups(facts, place)
@@ -264,8 +286,9 @@ class Compiler:
     def _groups(self, facts: Facts, place: str) -> Groups:
         if facts.is_unique is None:
             return NO_GROUPS
-        groups = groups_of(facts, self._reader, self.document)
+        groups = groups_of(facts, self._reader, self.document, self.style.unique_groups)
         if groups.bound:
+            self.unlisted_arrays += not groups.is_ordered
             self.bounds[f"unique items at {place or 'the root'}: {groups.bound}"] = None
         return groups
 
@@ -282,7 +305,8 @@ class Compiler:
             return self.value(claims, f"{place}/{escaped(name)}")
 
         order = self.style.property_order
-        members = Members(facts, self.layout, order, value, self._reader, is_closed=self._is_closed(facts))
+        closed, whole = self._is_closed(facts), not place
+        members = Members(facts, self.layout, order, value, self._reader, is_closed=closed, is_whole=whole)
         sequence = members.sequence(self.limits.max_places)
         return self._enclosed(sequence, EMPTY_OBJECT, self.layout.object)
 
@@ -295,6 +319,14 @@ class Compiler:
 def _any_of(options: list[ex.Expression]) -> ex.Expression:
     possible = [option for option in options if option is not ex.NOTHING]
     return ex.union(*possible) if possible else ex.NOTHING
+
+
+def _has_no_utf8(constant: Any) -> bool:
+    try:
+        json.dumps(constant, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _says_nothing(claim: Claim) -> bool:

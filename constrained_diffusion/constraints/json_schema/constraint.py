@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass, replace
+from decimal import Decimal
 from typing import Any, Final, Literal, final, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 from referencing import Registry
 
 from constrained_diffusion.automata import expressions as ex
@@ -22,7 +24,14 @@ from constrained_diffusion.constraints.json_schema.document import Document
 from constrained_diffusion.constraints.json_schema.layout import Whitespace
 from constrained_diffusion.constraints.json_schema.objects import PropertyOrder
 from constrained_diffusion.constraints.json_schema.reading import Exhausted
-from constrained_diffusion.errors import ConstraintError, InvalidConstraint, LimitExceeded, UnsupportedConstraint
+from constrained_diffusion.constraints.json_schema.unique import FEWER_GROUPS, MANY_ARRAYS
+from constrained_diffusion.errors import (
+    ConstrainedDiffusionError,
+    ConstraintError,
+    InvalidConstraint,
+    LimitExceeded,
+    UnsupportedConstraint,
+)
 from constrained_diffusion.limits import Limits
 
 Formats = Literal["enforce", "annotate"]
@@ -31,6 +40,10 @@ Escapes = Literal["allow", "forbid"]
 _WITHOUT_BACKSLASH: Final = ex.Repetition(ex.Bytes(ex.byte_mask(set(range(256)) - {0x5C})))
 _BOUNDED_DEPTH: Final = 2
 """How deep any JSON nests unless told otherwise; what recursion to any depth gives way to if it branches too much."""
+_MOST_DIGITS: Final = 28
+"""Digits of a ``Decimal`` before its point: as many as it is calculated with by default."""
+_SMALL: Final = Limits(max_work=2_000_000, max_places=256, max_states=20_000)
+"""What may be spent to find out whether only the order of members is wrong."""
 DEFAULT_MAX_COUNT: Final = 128
 
 
@@ -41,7 +54,8 @@ class JsonSchema(RegularConstraint):
     Attributes:
         schema: the schema, a copy.
         warnings: annotations of format, unknown keywords, and whatever ``lenient`` let pass.
-        bounds: where less is accepted than the schema allows, because a finite automaton must stop somewhere.
+        bounds: where less is accepted than the schema allows, because a finite automaton must stop somewhere, or
+            because a listed value has no UTF-8.
     """
 
     def __init__(
@@ -55,6 +69,7 @@ class JsonSchema(RegularConstraint):
     ) -> None:
         self.schema: dict[str, Any] | bool = document.root
         self._adapter = adapter
+        self._document, self._style, self._escapes = document, style, escapes
         compiler, expression = _compiled(document, style, limits)
         # A backslash stands nowhere in JSON but in strings.
         self._expression = expression if escapes == "allow" else ex.Intersection((expression, _WITHOUT_BACKSLASH))
@@ -64,6 +79,10 @@ class JsonSchema(RegularConstraint):
     @property
     def expression(self) -> ex.Expression:
         return self._expression
+
+    @property
+    def why_empty(self) -> str:
+        return "".join([super().why_empty, *(f"; {bound}" for bound in self.bounds)])
 
     def parse(self, text: str) -> Any:
         """The value that a text of the language stands for: of the Python type, if one was given.
@@ -81,6 +100,25 @@ class JsonSchema(RegularConstraint):
         except ValidationError as error:
             raise ConstraintError(f"the type's own validation rejects {text!r}: {error}") from error
 
+    def explain(self, text: str | bytes) -> str | None:
+        explained = super().explain(text)
+        if explained is None or not self.suits_in_any_order(text):
+            return explained
+        return f'{explained}\nonly the order of its members is wrong: property_order="any" would take it'
+
+    def suits_in_any_order(self, text: str | bytes) -> bool:
+        """Whether a text would be in the language if members could stand in any order; not if that takes too much."""
+        if self._style.property_order == "any":
+            return False
+        try:
+            style = replace(self._style, property_order="any")
+            twin = JsonSchema(self._document.unheard, style, _SMALL, escapes=self._escapes)
+            return twin.automaton(_SMALL).matches(
+                text.encode(errors="surrogatepass") if isinstance(text, str) else text
+            )
+        except ConstrainedDiffusionError:
+            return False
+
     def __repr__(self) -> str:
         return f"json_schema({shortened(json.dumps(self.schema))})"
 
@@ -95,6 +133,8 @@ def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compile
             continue
         except RecursionError as error:
             raise InvalidConstraint("the schema describes values that nest too deep to be written out") from error
+        if compiler.unlisted_arrays > MANY_ARRAYS and style.unique_groups > FEWER_GROUPS:
+            return _compiled(document, replace(style, unique_groups=FEWER_GROUPS), limits)
         if any_depth is not None and compiler.is_recursive:
             # It takes a stack as it is: then any JSON may nest as deep as the rest.
             return _compiled(document, replace(style, any_depth=None), limits)
@@ -187,10 +227,25 @@ def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise InvalidConstraint(f"met {name}={value!r}, expected one of {', '.join(map(repr, allowed))}")
 
 
-class _Quiet(GenerateJsonSchema):
-    """Leaves out defaults that have no JSON, and branches of a union that have no schema, without a warning."""
+class _Schemas(GenerateJsonSchema):
+    """Leaves out defaults that have no JSON, and branches of a union that have no schema, without a warning.
+
+    A ``Decimal`` is a number: of the strings that its validation takes, the schema of the base does not say what is in
+    them. It is finite and has no more digits than allowed.
+    """
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as its base has it
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        digits, places = schema.get("max_digits"), schema.get("decimal_places")
+        whole_digits = _MOST_DIGITS if digits is None else min(max(digits - (places or 0), 0), _MOST_DIGITS)
+        size = {"type": "number", "exclusiveMinimum": -(10**whole_digits), "exclusiveMaximum": 10**whole_digits}
+        if places is not None:
+            size["multipleOf"] = float(Decimal(1).scaleb(-places))
+        said = (("ge", "minimum"), ("gt", "exclusiveMinimum"), ("le", "maximum"), ("lt", "exclusiveMaximum"))
+        limits = (*said, ("multiple_of", "multipleOf"))
+        given = {keyword: float(str(value)) for name, keyword in limits if (value := schema.get(name)) is not None}
+        return {"allOf": [size, given]} if given else size
 
 
 def type_adapter(type_: Any) -> TypeAdapter[Any]:
@@ -216,7 +271,7 @@ def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
         UnsupportedConstraint: it has none.
     """
     try:
-        return adapter.json_schema(schema_generator=_Quiet)
+        return adapter.json_schema(schema_generator=_Schemas)
     except PydanticUserError as error:
         raise UnsupportedConstraint(f"the type has no JSON Schema: {_first_line(error)}", construct="type") from error
 

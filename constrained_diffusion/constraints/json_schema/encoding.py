@@ -41,6 +41,14 @@ class StringOf(ex.Expression):
     def add_to(self, nfa: ex.NFA, enter: int, leave: int) -> None:
         _string_of(self, nfa.limits).add_to(nfa, enter, leave)
 
+    def num_states(self, limits: Limits) -> int:
+        """The states of its automaton.
+
+        Raises:
+            LimitExceeded: they are beyond ``limits``.
+        """
+        return ex.compile_expression(_string_of(self, limits), limits).num_states
+
 
 @lru_cache(maxsize=128)
 def _string_of(wanted: StringOf, limits: Limits) -> ex.Expression:

@@ -20,6 +20,8 @@ Clauses = frozenset[frozenset[tuple[str, bool]]]
 """A conjunction of clauses: of each, at least one name must be present or absent as said."""
 
 FALSE: Final[Clauses] = frozenset([frozenset()])
+_LEADING_NAMES: Final = ("$schema", "$id", "id")
+"""Additional members that usually stand first in a document."""
 
 
 class _Place(NamedTuple):
@@ -49,6 +51,7 @@ class Members:
         value: the expression for the values of members under some claims, at a name.
         reader: knows which other names a schema treats alike.
         is_closed: whether there are no other members than the declared ones.
+        is_whole: whether they are whole documents.
     """
 
     def __init__(
@@ -60,14 +63,26 @@ class Members:
         reader: Reader,
         *,
         is_closed: bool,
+        is_whole: bool,
     ) -> None:
         self.facts, self.layout, self.order = facts, layout, order
         self.value, self.name_automaton = value, reader.name_automaton
         self.is_closed = is_closed
         self.declared = facts.declared_names
         self.others = () if is_closed else other_names(facts, reader)
-        self._spellings = [self._spelled(names) for names in self.others]
         self._built: dict[tuple[int, int], tuple[ex.Expression, ex.Expression, ex.Expression]] = {}
+        has_any_names = [names.content for names in self.others] == [None]
+        self._leading = self._leading_member(reader) if is_whole and has_any_names else ex.NOTHING
+        self._spellings = [self._spelled(names) for names in self.others]
+
+    def _leading_member(self, reader: Reader) -> ex.Expression:
+        """A member that says what a document is, which nothing is said about but what is said about all others."""
+        names = [name for name in _LEADING_NAMES if name not in self.declared]
+        if not names or self.order == "any":
+            return ex.NOTHING
+        text = reader.document.root_node.below({"type": "string"}, "$schema", "text")
+        value = self.value((*self.facts.other_claims(frozenset()), text), "*")
+        return self._member(ex.union(*(spelled(name) for name in names)), value)
 
     @cached_property
     def _counts_surely(self) -> bool:
@@ -123,6 +138,8 @@ class Members:
     def _steps_in_order(self, place: _Place) -> Iterator[Step[_Place]]:
         name = self.declared[place.position]
         behind = place._replace(position=place.position + 1)
+        if place.position == 0 and not self._is_full(place):
+            yield self._leading, self._with_member(place)
         yield from self._declared_steps(name, behind)
         clauses = _assigned(place.clauses, name, is_present=False)
         if name not in self.facts.required and clauses != FALSE:

@@ -11,6 +11,7 @@ from constrained_diffusion.constraints.json_schema import ranges
 from constrained_diffusion.constraints.json_schema.contents import conjunction
 from constrained_diffusion.constraints.json_schema.document import Document, Node
 from constrained_diffusion.constraints.json_schema.facts import (
+    ALL_TYPES,
     ArrayLayer,
     Claim,
     Count,
@@ -58,6 +59,7 @@ class Reader:
         self.is_probe = is_probe
         self._known: dict[frozenset[Any], tuple[Facts, ...]] = {}
         self._empty: dict[frozenset[Any], bool] = {}
+        self._apart: dict[frozenset[Any], frozenset[str]] = {}
         self._names: dict[tuple[Any, ...], ByteDFA] = {}
 
     def alternatives(self, claims: tuple[Claim, ...]) -> tuple[Facts, ...]:
@@ -170,6 +172,8 @@ class Reader:
         for name, value in node.keywords.items():
             if name in TABLE:
                 TABLE[name].holds(facts, value, node, self.document)
+                # At once, so that members are declared in the order of the document.
+                self._read_pending(facts)
             else:
                 self.document.warn(f"unknown keyword {name!r} has no effect (at {node.at(name)})")
 
@@ -179,22 +183,53 @@ class Reader:
         """The facts, once for each branch of their first choice."""
         first, *others = facts.choices
         for branch in first:
-            decided = copy(facts)
-            decided.choices = tuple(others)
-            decided.pending = self._pruned(branch)
-            yield decided
+            for types, pending in self._pruned(branch, facts.types):
+                decided = copy(facts)
+                decided.choices = tuple(others)
+                decided.types = types
+                decided.pending = pending
+                yield decided
 
-    def _pruned(self, branch: tuple[Claim, ...]) -> tuple[Claim, ...]:
-        """A branch, without the schemas that cannot hold beside its first one: they need not be told to fail."""
+    def _pruned(
+        self, branch: tuple[Claim, ...], types: frozenset[str]
+    ) -> Iterator[tuple[frozenset[str], tuple[Claim, ...]]]:
+        """A branch, type by type without the schemas that cannot hold beside its first one: they need not be told to
+        fail."""
         first, *others = branch
         if not isinstance(first, Node) or first.is_negated:
-            return branch
-        failing = [claim for claim in others if isinstance(claim, Node) and claim.is_negated]
-        redundant = [claim for claim in failing if self._exclude_each_other(first, claim.negated)]
-        return (first, *(claim for claim in others if claim not in redundant))
+            yield types, branch
+            return
+        redundant: dict[frozenset[int], frozenset[str]] = {}
+        apart = {
+            i: self._types_apart(first, claim.negated)
+            for i, claim in enumerate(others)
+            if isinstance(claim, Node) and claim.is_negated
+        }
+        for kind in sorted(types):
+            which = frozenset(i for i, kinds in apart.items() if kind in kinds)
+            redundant[which] = redundant.get(which, frozenset()) | {kind}
+        for which, kinds in redundant.items():
+            yield kinds, (first, *(claim for i, claim in enumerate(others) if i not in which))
 
-    def _exclude_each_other(self, first: Node, second: Node) -> bool:
-        return self.is_empty((first.unobserved, second.unobserved))
+    def _types_apart(self, first: Node, second: Node) -> frozenset[str]:
+        """The types of which no value satisfies both schemas, as far as that is known."""
+        claims = first.unobserved, second.unobserved
+        key = key_of(claims)
+        if key not in self._apart:
+            self._apart[key] = frozenset()
+            self._apart[key] = self._probe._impossible_types(claims)
+        return self._apart[key]
+
+    def _impossible_types(self, claims: tuple[Claim, ...]) -> frozenset[str]:
+        try:
+            alternatives = self.alternatives(claims)
+        except UnsupportedConstraint:
+            return frozenset()
+        return frozenset(
+            kind
+            for kind in ALL_TYPES
+            if all(kind not in facts.types or self._excludes(facts, kind, 0) for facts in alternatives)
+        )
 
     def is_empty(self, claims: tuple[Claim, ...], level: int = 0) -> bool:
         """Whether it is known that no value satisfies all the claims. Refuses and notes nothing.
@@ -215,6 +250,7 @@ class Reader:
         """A reader that nobody hears, which shares what is known of emptiness."""
         probe = Reader(self.document.unheard, self.budget, is_probe=True)
         probe._empty = self._empty
+        probe._apart = self._apart
         probe._probe = probe
         return probe
 

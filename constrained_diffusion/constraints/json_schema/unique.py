@@ -15,7 +15,10 @@ from constrained_diffusion.constraints.json_schema.reading import Reader
 
 MAX_GROUPS: Final = 9
 """The sets of groups met are told apart, 2 to the power of this many."""
-MAX_LISTED: Final = 200
+FEWER_GROUPS: Final = 7
+"""So many where a schema has more than ``MANY_ARRAYS`` arrays whose items are not listed."""
+MANY_ARRAYS: Final = 4
+MAX_LISTED: Final = 300
 """A longer list is no list."""
 
 _LETTERS: Final = "etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ1203456789_-./@#$ "
@@ -40,8 +43,12 @@ class Groups:
 NO_GROUPS: Final = Groups(())
 
 
-def groups_of(facts: Facts, reader: Reader, document: Document) -> Groups:
-    """The groups for arrays that satisfy the facts, whose items must differ."""
+def groups_of(facts: Facts, reader: Reader, document: Document, most_unlisted: int) -> Groups:
+    """The groups for arrays that satisfy the facts, whose items must differ.
+
+    Args:
+        most_unlisted: how many groups there may be where the items are not listed.
+    """
     most = facts.most_items
     if most is not None and most <= 1:
         return NO_GROUPS
@@ -54,7 +61,7 @@ def groups_of(facts: Facts, reader: Reader, document: Document) -> Groups:
         is_ordered = len(listed) > MAX_GROUPS
         return Groups(claims, is_ordered, "in the order in which their values are listed" if is_ordered else "")
     types = frozenset(name for option in options for name in option.types)
-    claims = tuple(_claim(document, schema) for schema in _divisions(types))
+    claims = tuple(_claim(document, schema) for schema in _divisions(types, most_unlisted))
     return Groups(claims, False, "no two of one type, first character or size")
 
 
@@ -85,16 +92,16 @@ def _values(facts: Facts) -> list[Any] | None:
     return None
 
 
-def _divisions(types: frozenset[str]) -> list[dict[str, Any]]:
+def _divisions(types: frozenset[str], most: int) -> list[dict[str, Any]]:
     """Schemas no two of which share a value."""
     schemas: list[dict[str, Any]] = [{"type": name} for name in ("array", "object") if name in types]
     schemas += [{"const": value} for value in (None, False, True) if ("null" if value is None else "boolean") in types]
-    left = MAX_GROUPS - len(schemas)
+    left = most - len(schemas)
     has_numbers = bool(types & {"integer", "fraction"})
     if "string" in types:
         schemas += _strings(left // 2 if has_numbers else left)
     if has_numbers:
-        schemas += _numbers(MAX_GROUPS - len(schemas))
+        schemas += _numbers(most - len(schemas))
     return schemas
 
 
