@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jsonschema
 import referencing
@@ -26,12 +26,13 @@ from constrained_diffusion.constraints.json_schema import JsonSchema, json_schem
 from constrained_diffusion.constraints.json_schema.contents import Content
 from constrained_diffusion.constraints.regex import regex
 from constrained_diffusion.constraints.template import template
-from constrained_diffusion.diffusion.generation import PassRecord
-from constrained_diffusion.diffusion.generator import Generator
 from constrained_diffusion.errors import ConstrainedDiffusionError, ConstraintError, InvalidConstraint, ModelError
 from constrained_diffusion.limits import Limits
-from constrained_diffusion.models.loading import load_denoiser
 from constrained_diffusion.reporting import BAD_REQUEST, NO, SUCCESS, complain, note
+
+if TYPE_CHECKING:
+    from constrained_diffusion.diffusion.generation import PassRecord
+    from constrained_diffusion.diffusion.generator import Generator
 
 
 def _constraint(options: argparse.Namespace) -> JsonSchema:
@@ -148,7 +149,10 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _generator(options: argparse.Namespace) -> Generator:
+def _generator(options: argparse.Namespace) -> "Generator":
+    from constrained_diffusion.diffusion.generator import Generator  # loads torch, which a check does without
+    from constrained_diffusion.models.loading import load_denoiser
+
     console = Console(stderr=True)
     with console.status("loading the model") if console.is_terminal else nullcontext():
         return Generator(load_denoiser(options.model, device=options.device, dtype=options.dtype))
@@ -164,7 +168,7 @@ def _prompt(text: str) -> str:
     return prompt
 
 
-def _print_pass(record: PassRecord) -> None:
+def _print_pass(record: "PassRecord") -> None:
     print(
         f"canvas {record.canvas + 1}  pass {record.number:2}  open {record.undetermined:3}  "
         f"entropy {record.mean_entropy:6.3f}  log Z {record.log_z:9.2f}  {_on_one_line(record.text)}",

@@ -289,6 +289,38 @@ def test_batches_hold_different_states():
     assert END_ID in second.tolist()
 
 
+def test_a_process_that_lives_long_forgets_what_it_met():
+    """Passes over ever new logits end in no limit, the memory stays bounded, and states that were given stay valid."""
+    limits = cd.Limits(max_configurations=40_000)
+    automaton, lark = cd.compile(GRAMMARS["arithmetic"], BYTES, limits=limits), LARKS["arithmetic"]
+    before = automaton.advance(None, list(b"(1 + ("))
+    later = automaton.advance(before, list(b"2 * (3"))
+    most, generations = 0, set()
+    for seed in range(24):
+        posterior = automaton.posterior(wild_logits("opening", seed, open_until=90))
+        for ids in (posterior.map(), posterior.sample(torch.Generator().manual_seed(seed))):
+            lark.parse(automaton.text(ids))
+            assert automaton.advance(None, ids) == automaton.tail
+        most = max(most, automaton.exact.automaton.num_states)
+        generations.add(automaton.exact.generation)
+    assert len(generations) > 2
+    assert most < limits.max_configurations
+    for state, text in ((before, "(1 + ("), (later, "(1 + (2 * (3")):
+        found = automaton.posterior(wild_logits("random", 1), state=state).map()
+        lark.parse(text + automaton.text(found))
+    assert automaton.completion(later) == automaton.completion(automaton.advance(None, list(b"(1 + (2 * (3")))
+    with pytest.raises(cd.errors.ModelError, match="no state"):
+        automaton.posterior(wild_logits("random", 1), state=before + 2**40)
+
+
+def test_matching_many_texts_ends_in_no_limit():
+    constraint = cd.grammar(GRAMMARS["arithmetic"].source.text)
+    automaton = constraint.automaton(cd.Limits(max_configurations=4096))
+    for number in range(300):
+        assert automaton.matches(b"(" * (number % 40) + str(number).encode() + b")" * (number % 40))
+        assert not automaton.matches(b"(" * 30 + str(number).encode() + b")" * 29)
+
+
 def test_tokens_of_one_class_do_the_same_to_every_state():
     """Also to states that the relaxation does not tell apart: closing two and three brackets is not one class."""
     vocabulary = cd.Vocabulary([b"[", b"]", b"[" * 7, b"[" * 8, b"]" * 7, b"]" * 8, b"1", b" ", None], end_ids=[8])

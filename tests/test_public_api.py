@@ -111,6 +111,12 @@ def test_importing_loads_nothing_large(statement):
     assert loaded.stdout.split() == [b"set()"]
 
 
+def test_checking_files_loads_no_model():
+    program = "import constrained_diffusion.commands, sys; print({'torch', 'transformers'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=PACKAGE.parent)
+    assert loaded.stdout.split() == [b"set()"]
+
+
 def test_an_unknown_name():
     with pytest.raises(AttributeError, match="no attribute 'jsonschema'"):
         cd.jsonschema  # noqa: B018

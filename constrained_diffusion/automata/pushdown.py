@@ -12,6 +12,7 @@ Where grammars stand in a ``Frame``, a state is a set of threads: each is a conf
 of the frame on no stack. A set is a linked list of configurations, in order of their numbers.
 """
 
+import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ Known = tuple[tuple[int, ...], bool, int]
 TAIL: Final = 0
 """The state behind the end of a text, on tokens; no text leads to it."""
 _FIRST_CAPACITY: Final = 1024
+_CROWDED: Final = 8
+"""A store that is filled to this part is given up for an empty one where that can be done."""
 _FOUND_OUT: Final = ("relaxed", "tokens", "way_class", "way_next", "next_byte", "next_config", "effort")
 """What the store keeps of configurations besides what they are."""
 _MOST_SCANNER_STATES: Final = 6000
@@ -273,18 +276,37 @@ class PushdownAutomaton(ByteAutomaton):
         self.limits = limits
         self.beginning = beginning
         self.tables = _tables(grammar, windows, side)
-        self._lock = threading.Lock()
-        self._width = max(int(self.tables.successor.max(initial=0)) + 1, self.tables.least.shape[1])
         self._by_reference = by_reference(self.tables)
+        self._width = max(int(self.tables.successor.max(initial=0)) + 1, self.tables.least.shape[1])
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
         self._use(_empty_store(_FIRST_CAPACITY, self._width))
         # The first stacks are the bottoms, so their numbers are those of the places.
-        for bottom in grammar.bottoms:
+        for bottom in self.grammar.bottoms:
             self.call(kernels.push, DEAD, bottom)
         # The first configuration is the tail; it only takes the number.
         self.call(kernels.intern_tail)
-        is_empty = grammar.shortest >= FAR or side.is_empty
+        is_empty = self.grammar.shortest >= FAR or self.side.is_empty
         self._start = DEAD if is_empty else int(self.call(kernels.start))
-        self._start = self.run(beginning)
+        self._start = self.run(self.beginning)
+
+    def emptied(self) -> "PushdownAutomaton":
+        """The same automaton, which has met no state yet but its start; that has the same number."""
+        other = copy.copy(self)
+        other._begin()
+        return other
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many states and stacks were met that it is time to forget them."""
+        return int(max(self.store.counts[:2])) > self.limits.max_configurations // _CROWDED
+
+    def matches(self, text: bytes) -> bool:
+        automaton = self.emptied() if self.is_crowded else self
+        state = automaton.run(text)
+        return state != DEAD and automaton.accepts(state)
 
     def with_windows(self, windows: Windows) -> "PushdownAutomaton":
         """An automaton of the same texts whose stacks are known by other windows."""

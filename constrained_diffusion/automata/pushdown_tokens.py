@@ -1,5 +1,8 @@
 """A pushdown automaton on tokens: exact states, the finite relaxation that guides, and ways to the end."""
 
+import copy
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, final
 
@@ -18,11 +21,16 @@ from constrained_diffusion.automata.relaxation import Relaxation
 from constrained_diffusion.automata.seams import seam_effects
 from constrained_diffusion.automata.token_effects import effects, joined, network_effects
 from constrained_diffusion.automata.vocabulary import Vocabulary
+from constrained_diffusion.errors import ModelError
 
 Result = TypeVar("Result")
 
 _MOST_WORK: Final = 1_000_000
 """Steps that one search for a way to the end may take, all in all."""
+_GENERATION: Final = 1 << 32
+"""Numbers of states in each generation."""
+_MOST_RECIPES: Final = 100_000
+"""States that are found again in a later generation."""
 _LONGEST_SPELLING: Final = 64
 """Ways to the end are spelled with tokens of so many bytes at most."""
 
@@ -86,15 +94,26 @@ class ExactStates:
         self, automaton: PushdownAutomaton, relaxation: Relaxation, lifted: Lifted, vocabulary: Vocabulary
     ) -> None:
         self.automaton = automaton
+        self.generation = 0
         self.relaxation = relaxation
         self.dfa: ByteDFA = relaxation.dfa
         self.guide = by_reference(_guide(automaton, relaxation, lifted, vocabulary))
         self.book = by_reference(_book(automaton, lifted, vocabulary))
-        store = automaton.store
-        store.relaxed[TAIL], store.tokens[TAIL] = relaxation.dfa.num_states, 0
+        self._begin()
+
+    def _begin(self) -> None:
+        automaton, store = self.automaton, self.automaton.store
+        store.relaxed[TAIL], store.tokens[TAIL] = self.dfa.num_states, 0
         begun = self.dfa.run(automaton.beginning)
         if automaton.start != DEAD:
             store.relaxed[automaton.start] = automaton.call(kernels.relaxed, self.guide, automaton.start, begun)
+
+    def emptied(self) -> "ExactStates":
+        """The same with no state met yet but the start; that has the same number, others may have another."""
+        other = copy.copy(self)
+        other.automaton, other.generation = self.automaton.emptied(), self.generation + 1
+        other._begin()
+        return other
 
     def step(self, state: int, spelling: bytes) -> int:
         """The state behind a token's bytes, or ``DEAD``."""
@@ -131,6 +150,76 @@ class ExactStates:
     def search(self, kernel: Callable[..., Result], *arguments: Any) -> Result:
         """What a kernel of ``inference.search_kernels`` gives on these states."""
         return self.automaton.call(kernel, self.guide, self.book, *arguments)
+
+
+Recipe = tuple[Any, bytes]
+"""How a state is reached: the recipe of an earlier one, None for the start, and the bytes read since then."""
+
+
+@final
+class StateNumbers:
+    """Numbers of exact states that stay valid when the states themselves are given up for an empty store.
+
+    A number tells in which generation of the store its state was met. Of the states that were handed out last it is
+    known how they are reached, so that they are found again in a later generation. Threads may share it.
+    """
+
+    def __init__(self, exact: ExactStates) -> None:
+        self._lock = threading.RLock()
+        self._exact = exact
+        self._recipes: OrderedDict[int, Recipe] = OrderedDict()
+
+    @property
+    def exact(self) -> ExactStates:
+        """The states of the present generation."""
+        return self._exact
+
+    def renew(self) -> None:
+        """Begins a new generation where the present one holds many states. Who works with that keeps it."""
+        with self._lock:
+            if self._exact.automaton.is_crowded:
+                self._exact = self._exact.emptied()
+
+    def found(self, number: int) -> tuple[ExactStates, int]:
+        """The present states, and the one among them that has a number.
+
+        Raises:
+            ModelError: there is no such state, or it was handed out too long ago.
+        """
+        with self._lock:
+            exact, start = self._exact, self._exact.automaton.start
+            generation, state = divmod(number, _GENERATION)
+            if number == TAIL or state == start:
+                return exact, state
+            if generation == exact.generation and 0 < state < exact.automaton.num_states:
+                return exact, state
+            if number not in self._recipes:
+                raise ModelError(
+                    f"there is no state {number}, or it is no longer known; advance again from the start (None)"
+                )
+            return exact, exact.step(start, self._spelled(number))
+
+    def numbered(self, exact: ExactStates, state: int, before: int, spelled: bytes) -> int:
+        """The number of a state that is reached from the one with the number ``before``."""
+        with self._lock:
+            if state == TAIL:
+                return TAIL
+            number = exact.generation * _GENERATION + state
+            is_first = before % _GENERATION == exact.automaton.start
+            if number not in self._recipes and (is_first or before in self._recipes):
+                self._recipes[number] = self._recipes.get(before), spelled
+            if len(self._recipes) > _MOST_RECIPES:
+                self._recipes.popitem(last=False)
+            return number
+
+    def _spelled(self, number: int) -> bytes:
+        recipe: Recipe | None = self._recipes[number]
+        self._recipes.move_to_end(number)
+        pieces = []
+        while recipe is not None:
+            pieces.append(recipe[1])
+            recipe = recipe[0]
+        return b"".join(reversed(pieces))
 
 
 def _book(automaton: PushdownAutomaton, lifted: Lifted, vocabulary: Vocabulary) -> completion_kernels.Book:

@@ -31,7 +31,7 @@ from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
 from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
-from constrained_diffusion.automata.pushdown_tokens import ExactStates, refined
+from constrained_diffusion.automata.pushdown_tokens import ExactStates, StateNumbers, refined
 from constrained_diffusion.automata.relaxation import largest_relaxation
 from constrained_diffusion.automata.storage import kept_on_disk, read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary, token_ids
@@ -147,7 +147,6 @@ class TokenAutomaton:
 
     Attributes:
         dfa: the finite automaton over bytes on which inference runs.
-        exact: the states of a grammar, whose relaxation ``dfa`` is; None where ``dfa`` is the acceptor itself.
         vocabulary: the vocabulary it was compiled for.
         lifted: its token classes and edges.
         out_edges, in_edges, label_edges: the edges grouped by source, by target and by label.
@@ -155,7 +154,7 @@ class TokenAutomaton:
 
     def __init__(self, dfa: ByteDFA, vocabulary: Vocabulary, lifted: Lifted, exact: ExactStates | None = None) -> None:
         self.dfa = dfa
-        self.exact = exact
+        self._numbers = None if exact is None else StateNumbers(exact)
         self.vocabulary = vocabulary
         self.lifted = lifted
         self.out_edges = lifted.edges()
@@ -170,6 +169,11 @@ class TokenAutomaton:
             f"<TokenAutomaton: {self.num_states} states, {self.num_classes} token classes, {self.num_edges} edges, "
             f"at least {self.min_tokens} tokens>"
         )
+
+    @property
+    def exact(self) -> ExactStates | None:
+        """The states of a grammar, whose relaxation ``dfa`` is; None where ``dfa`` is the acceptor itself."""
+        return None if self._numbers is None else self._numbers.exact
 
     @property
     def start(self) -> int:
@@ -203,26 +207,47 @@ class TokenAutomaton:
 
     def relaxed(self, state: int) -> int:
         """The state of the finite automaton that stands for a state: for a regular constraint itself."""
-        return state if self.exact is None else self.exact.relaxed(state)
+        exact, state = self._found(state)
+        return state if exact is None else exact.relaxed(state)
 
     def accepts(self, state: int) -> bool:
         """Whether the end token may come in this state."""
-        return self.dfa.accepts(state) if self.exact is None else self.exact.automaton.accepts(state)
+        exact, state = self._found(state)
+        return self.dfa.accepts(state) if exact is None else state != TAIL and exact.automaton.accepts(state)
 
     def completion(self, state: int) -> int:
         """Tokens that suffice to complete the text, end token included; for a regular constraint no fewer do."""
-        return int(self.lifted.distance[state]) if self.exact is None else self.exact.completion(state)
+        exact, state = self._found(state)
+        return int(self.lifted.distance[state]) if exact is None else exact.completion(state)
 
     def step(self, state: int, token: int) -> int:
         """The state after one more token, or ``DEAD`` (-1)."""
+        if state == DEAD:
+            return DEAD
+        exact, found = self._found(state)
+        return self._numbered(exact, self.step_of(exact, found, token), state, [token])
+
+    def step_of(self, exact: ExactStates | None, state: int, token: int) -> int:
+        """The same for a state of the finite automaton or of those ``exact`` ones."""
         if state == self.tail:
             return self.tail
         if token in self.vocabulary.end_ids:
-            return self.tail if state != DEAD and self.accepts(state) else DEAD
+            accepts = self.dfa.accepts if exact is None else exact.automaton.accepts
+            return self.tail if accepts(state) else DEAD
         spelling = self.vocabulary.spellings[token] if 0 <= token < len(self.vocabulary) else None
-        if spelling is None or state == DEAD:
+        if spelling is None:
             return DEAD
-        return self.dfa.run(spelling, state) if self.exact is None else self.exact.step(state, spelling)
+        return self.dfa.run(spelling, state) if exact is None else exact.step(state, spelling)
+
+    def _found(self, number: int) -> tuple[ExactStates | None, int]:
+        """The state that has a number, and the exact ones to which it belongs."""
+        return (None, number) if self._numbers is None else self._numbers.found(number)
+
+    def _numbered(self, exact: ExactStates | None, state: int, before: int, ids: Sequence[int]) -> int:
+        """The number of a state that is reached from the one with the number ``before``."""
+        if self._numbers is None or exact is None or state == DEAD:
+            return state
+        return self._numbers.numbered(exact, state, before, self.vocabulary.spell(ids) if state != TAIL else b"")
 
     def advance(self, state: int | None, ids: Iterable[int] | Tensor) -> int:
         """The state after the ids, read from ``state`` (None is the start); behind an end token it is ``tail``.
@@ -231,15 +256,17 @@ class TokenAutomaton:
             InfeasibleError: the ids leave the language; the message says where.
             ModelError: they are no token ids, or there is no such state.
         """
-        current = self.start if state is None else self._checked_state(state)
-        for position, token in enumerate(token_ids(ids)):
-            following = self.step(current, token)
+        first = self.start if state is None else self._checked_state(state)
+        exact, current = self._found(first)
+        tokens = token_ids(ids)
+        for position, token in enumerate(tokens):
+            following = self.step_of(exact, current, token)
             if following == DEAD:
                 raise InfeasibleError(
                     f"token {token} ({self.vocabulary.describe(token)}) at position {position} leaves the language"
                 )
             current = following
-        return current
+        return self._numbered(exact, current, first, tokens) if tokens else first
 
     def text(self, ids: Iterable[int] | Tensor) -> str:
         """The text that the ids spell, up to the first end token.
@@ -295,8 +322,12 @@ class TokenAutomaton:
         ]
         rows_pins = self._checked_pins(pins, logits.shape[:-1], width)
         least = [whole_number(m, "min_tokens", ModelError, least=0) for m in _one_each(min_tokens, count, "min_tokens")]
+        if self._numbers is not None:
+            self._numbers.renew()
         requests = [
-            CanvasRequest(self._checked_state(s), b, p[:length], m, self._later(p[length:], min(m - length, b + 1)))
+            CanvasRequest(
+                *self._found(self._checked_state(s)), b, p[:length], m, self._later(p[length:], min(m - length, b + 1))
+            )
             for s, b, p, m in zip(states, budgets, rows_pins, least, strict=True)
         ]
         rows = Rows(batch.reshape(count * length, width), temperature, self._classes(width))
@@ -363,8 +394,9 @@ class TokenAutomaton:
         return TokenClasses.of(np.concatenate([self.lifted.class_of_token, beyond]), self.num_classes)
 
     def _checked_state(self, state: int) -> int:
-        most = self.tail if self.exact is None else self.exact.automaton.num_states - 1
-        return whole_number(state, "state", ModelError, least=0, most=most)
+        checked = whole_number(state, "state", ModelError, least=0, most=self.tail if self.exact is None else 2**62)
+        self._found(checked)
+        return checked
 
     def _checked_pins(self, pins: Tensor | Sequence[Any] | None, shape: torch.Size, width: int) -> NDArray[np.int64]:
         if pins is None:

@@ -33,6 +33,7 @@ from constrained_diffusion.threads import in_parallel, run_all
 
 if TYPE_CHECKING:
     from constrained_diffusion.automata.lifting import GroupedEdges
+    from constrained_diffusion.automata.pushdown_tokens import ExactStates
     from constrained_diffusion.automata.token_automaton import TokenAutomaton
 
 _MOST_TEXTS: Final = 100_000
@@ -43,9 +44,11 @@ FREE: Final = -1
 
 @dataclass(frozen=True)
 class CanvasRequest:
-    """One canvas: the state before it, the tokens that may follow it, its pins, int64 [L], the first position at
-    which its text may end, and the pins of the positions behind the canvas up to the last pinned one."""
+    """One canvas: for a grammar its exact states, the state before it, the tokens that may follow it, its pins, int64
+    [L], the first position at which its text may end, and the pins of the positions behind the canvas up to the last
+    pinned one."""
 
+    exact: ExactStates | None
     state: int
     budget: int
     pins: NDArray[np.int64]
@@ -326,7 +329,7 @@ class _Canvas:
     ) -> None:
         self.automaton = automaton
         self.request = request
-        self.start = automaton.relaxed(request.state)
+        self.start = request.state if request.exact is None else request.exact.relaxed(request.state)
         self.offset = offset
         self.length = length
         behind = (request.later, request.budget, max(request.min_tokens - length, 0))
@@ -370,7 +373,7 @@ class _Canvas:
 
     def chain(self, weight: NDArray[np.float64], bound: NDArray[np.float64]) -> Chain | None:
         """What a search over the exact states of a grammar needs; None for a regular constraint."""
-        exact = self.automaton.exact
+        exact = self.request.exact
         return None if exact is None else Chain(exact, weight, bound, self.request.state, self.request.budget)
 
     def infer_back(self) -> None:
@@ -429,7 +432,7 @@ class _Canvas:
     def sampled_classes(self, uniforms: NDArray[np.float64]) -> NDArray[np.int32]:
         part = uniforms[self.offset : self.offset + self.length, :2].copy()
         back = self.back
-        exact = self.chain(self.log_sum, back.logs) if self.automaton.exact is not None else None
+        exact = self.chain(self.log_sum, back.logs) if self.request.exact is not None else None
         if exact is None:
             path = chain.sampled_path(
                 self.log_labels, self.log_sum, *self._graph, self.start, back.mantissa, back.exponent, part
@@ -468,16 +471,16 @@ class _Canvas:
 
     def valid_length(self, ids: NDArray[np.int64]) -> int | None:
         """Tokens of the text on a canvas, end token included; None if it is not in the language."""
-        state, tail = self.request.state, self.automaton.tail
+        exact, state, tail = self.request.exact, self.request.state, self.automaton.tail
         if state == tail:
             return 0
         for position, token in enumerate(ids.tolist()):
-            state = self.automaton.step(state, token)
+            state = self.automaton.step_of(exact, state, token)
             if state == tail:
                 return position + 1
             if state < 0:
                 return None
-        needed = self.distance[state] if self.automaton.exact is None else self.automaton.completion(state)
+        needed = self.distance[state] if exact is None else exact.completion(state)
         return self.length if needed <= self.request.budget else None
 
     def check_feasible(self) -> None:
@@ -511,10 +514,10 @@ class _Canvas:
         Raises:
             InfeasibleError: the search over the exact states has found no text.
         """
-        if self.is_found:
+        if self.is_found or self.request.exact is None:
             return
         available = self.length + self.request.budget
-        enough = self.automaton.completion(self.request.state)
+        enough = self.request.exact.completion(self.request.state)
         if enough > available:
             raise InfeasibleError(
                 f"no text was found that fits the {max(available, 0)} tokens that are left; {enough} suffice to close "

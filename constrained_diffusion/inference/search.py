@@ -21,10 +21,10 @@ from constrained_diffusion.automata.pushdown import TAIL
 from constrained_diffusion.automata.pushdown_tokens import ExactStates
 from constrained_diffusion.inference import search_kernels
 
-_WIDTHS: Final = {1: 2_000_000, 16: 200_000}
+_SEARCHES: Final = ((1, 200_000), (16, 100_000))
 """Exact states kept per position, and steps that the search may take, until the best text is proved."""
-_RESCUE_WIDTHS: Final = {128: 1_000_000, 1024: 2_000_000}
-"""Wider searches, where none has found a text at all."""
+_RESCUES: Final = ((1, 600_000), (128, 600_000), (1024, 1_200_000))
+"""Longer and wider searches, where none has found a text at all."""
 _DRAW_WORK: Final = 200_000
 """Steps that may be taken for a draw."""
 _EXACT_DRAWS: Final = 12
@@ -79,8 +79,8 @@ def best_text(chain: Chain) -> Found:
     if chain.start == TAIL:
         return Found([], True)
     found, score = None, -np.inf
-    for width, most in (_WIDTHS | _RESCUE_WIDTHS).items():
-        if width in _RESCUE_WIDTHS and found is not None:
+    for width, most in (*_SEARCHES, *_RESCUES):
+        if found is not None and (width, most) in _RESCUES:
             break
         work = np.full(1, most)
         classes, reached, left_out = chain.states.search(search_kernels.best_classes, *chain.parts, width, score, work)

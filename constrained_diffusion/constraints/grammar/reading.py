@@ -15,7 +15,7 @@ from lark.exceptions import LarkError
 from lark.grammar import Rule
 from lark.lexer import BasicLexer, ContextualLexer
 from lark.parsers.grammar_analysis import RulePtr
-from lark.parsers.lalr_analysis import LALR_Analyzer, Shift
+from lark.parsers.lalr_analysis import Shift
 from numpy.typing import NDArray
 
 from constrained_diffusion.automata.pushdown import Grammar
@@ -55,7 +55,8 @@ class Source:
         """
         name = None if self.path is None else str(self.path)
         try:
-            return Lark(self.text, parser="lalr", start=start, source_path=name)
+            # Only with debug=True do the states of the parse table keep their items.
+            return Lark(self.text, parser="lalr", start=start, source_path=name, debug=True)
         except LarkError as error:
             self._refuse(error)
         except (OSError, re.error, AssertionError, RecursionError, ValueError, KeyError) as error:
@@ -118,8 +119,8 @@ def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
     lark = source.lark(start)
     numbers = {terminal.name: i for i, terminal in enumerate(lark.terminals)}
     _check_terminals(lark, numbers)
-    analysis = _analysis(lark)
-    states: dict[Any, dict[str, Any]] = analysis.parse_table.states
+    table = lark.parser.parser._parse_table
+    states: dict[Any, dict[str, Any]] = table.states
     state_number = {state: i for i, state in enumerate(states)}
     rules = list(lark.parser.parser_conf.rules)
     origins = {name: i for i, name in enumerate(dict.fromkeys(rule.origin.name for rule in rules))}
@@ -132,8 +133,8 @@ def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
         goto=goto,
         rule_length=np.array([len(rule.expansion) for rule in rules], np.int32),
         rule_origin=np.array([origins[rule.origin.name] for rule in rules], np.int32),
-        start=state_number[analysis.parse_table.start_states[start]],
-        is_end=np.arange(len(states)) == state_number[analysis.parse_table.end_states[start]],
+        start=state_number[table.start_states[start]],
+        is_end=np.arange(len(states)) == state_number[table.end_states[start]],
         ignored=np.array([name in lark.ignore_tokens for name in numbers], np.bool_),
         scan=scanners.table,
         byte_class=scanners.byte_class,
@@ -154,13 +155,6 @@ def _check_terminals(lark: Lark, numbers: Mapping[str, int]) -> None:
                     f"cannot be enforced; define it by a pattern",
                     construct=f"%declare {symbol.name}",
                 )
-
-
-def _analysis(lark: Lark) -> LALR_Analyzer:
-    """Lark's LALR(1) analysis, with item sets for states."""
-    analysis = LALR_Analyzer(lark.parser.parser_conf, debug=True)
-    analysis.compute_lalr()  # type: ignore[no-untyped-call]
-    return analysis
 
 
 def _actions(
