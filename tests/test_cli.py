@@ -20,8 +20,9 @@ from small_models import byte_tokenizer, random_model
 from transformers import LlamaConfig
 
 import constrained_diffusion as cd
-from constrained_diffusion import cli, commands
+from constrained_diffusion import cli
 from constrained_diffusion.constraints.explaining import explanation
+from constrained_diffusion.models import loading
 from constrained_diffusion.models.tiny import CHECKPOINT
 
 ROOT = Path(__file__).parent.parent
@@ -289,7 +290,7 @@ def test_an_interruption(write, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "load_denoiser", interrupted)
+    monkeypatch.setattr(loading, "load_denoiser", interrupted)
     assert write("x") == (130, "", "constrained-diffusion: error: interrupted\n")
 
 
