@@ -83,3 +83,13 @@ GRAMMARS["look ahead behind the match"] = Sampled(
     ("if 1", "1.5", "1.", "ifx!", "1 .5", "12.5.if", "if!"),
     "ifx!1.5 ",
 )
+GRAMMARS["ignored words"] = Sampled(
+    'start: (T | "b" | "x" "a")* ["." r]\nr: "a" ";"?\nT: /[abc]c?/\n%ignore "a"',
+    ("b", "a", "aab", "xa", "xaa", "b.", "b.a;", "xab.aa"),
+    "abcx.;",
+)
+GRAMMARS["ignored patterns"] = Sampled(
+    'start: ("x" "\\n"?)+ "," ["a" "b"]\nWS: /[ \\n]+/\nA: /a+/\n%ignore WS\n%ignore A',
+    ("x,a", "x\n,aa", "x x,", "ax,a", "x\nx ,", "x,ab"),
+    "x\n ,ab",
+)

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata.pushdown import Grammar
 from constrained_diffusion.automata.pushdown_kernels import ERROR, FAR
 from constrained_diffusion.automata.threads_nfa import ScannerDFA
-from constrained_diffusion.constraints.grammar.terminals import scanners_of
+from constrained_diffusion.constraints.grammar.terminals import scanners_of, taken_words
 from constrained_diffusion.errors import InvalidConstraint, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 
 _END: Final = "$END"
-_READER: Final = "2"
+_READER: Final = "3"
 """Changes with what is read out of the same text."""
 _IMPORT_OF_A_FILE: Final = re.compile(r"^\s*%import(?!\s+common\b)", re.MULTILINE)
 
@@ -125,17 +125,20 @@ def read_grammar(source: Source, start: str, limits: Limits) -> Grammar:
     rules = list(lark.parser.parser_conf.rules)
     origins = {name: i for i, name in enumerate(dict.fromkeys(rule.origin.name for rule in rules))}
     shortest = _shortest(rules, {t.name: t.pattern.min_width for t in lark.terminals})
-    scanners, scan_start = _scanners(lark.lexer_conf, [list(row) for row in states.values()], numbers, limits)
+    lexers = _Lexers.of(lark.lexer_conf, [list(row) for row in states.values()])
+    words = taken_words(lexers.different)
+    scanners, scan_start = lexers.scanners(numbers, {word: len(numbers) + i for i, word in enumerate(words)}, limits)
     action, goto = _actions(states, state_number, rules, numbers, origins)
+    columns = [*numbers.values(), *(numbers[word] for word in words), len(numbers)]
     return Grammar(
-        terminals=tuple(numbers),
-        action=action,
+        terminals=(*numbers, *words),
+        action=action[:, columns],
         goto=goto,
         rule_length=np.array([len(rule.expansion) for rule in rules], np.int32),
         rule_origin=np.array([origins[rule.origin.name] for rule in rules], np.int32),
         start=state_number[table.start_states[start]],
         is_end=np.arange(len(states)) == state_number[table.end_states[start]],
-        ignored=np.array([name in lark.ignore_tokens for name in numbers], np.bool_),
+        ignored=np.array([name in lark.ignore_tokens for name in numbers] + [False] * len(words), np.bool_),
         scan=scanners.table,
         byte_class=scanners.byte_class,
         match=scanners.match,
@@ -178,19 +181,40 @@ def _actions(
     return action, goto
 
 
-def _scanners(
-    conf: LexerConf, accepts: list[list[str]], numbers: Mapping[str, int], limits: Limits
-) -> tuple[ScannerDFA, NDArray[np.int32]]:
-    """The scanners of all parser states, and the first state of each."""
-    try:
-        contextual = ContextualLexer(conf, dict(enumerate(accepts)))
-        different = list({id(lexer): lexer for lexer in contextual.lexers.values()}.values())
-        ranking = [terminal.name for terminal in _basic(contextual.root_lexer).terminals]
-        scanners = scanners_of([_basic(lexer) for lexer in different], ranking, numbers, limits)
-    except (LarkError, re.error) as error:
-        raise InvalidConstraint(f"the terminals of the grammar cannot be read: {error}") from error
-    start = {id(lexer): first for lexer, first in zip(different, scanners.start.tolist(), strict=True)}
-    return scanners, np.array([start[id(contextual.lexers[state])] for state in range(len(accepts))], np.int32)
+@final
+@dataclass(frozen=True)
+class _Lexers:
+    """The lexers of a contextual lexer: each one once, the number of that of each parser state, and the names of all
+    terminals in the order that lexers prefer them."""
+
+    different: list[BasicLexer]
+    of_state: list[int]
+    ranking: list[str]
+
+    @classmethod
+    def of(cls, conf: LexerConf, accepts: list[list[str]]) -> "_Lexers":
+        try:
+            contextual = ContextualLexer(conf, dict(enumerate(accepts)))
+            lexers = [_basic(contextual.lexers[state]) for state in range(len(accepts))]
+            numbers = {lexer: i for i, lexer in enumerate(dict.fromkeys(lexers))}
+            ranking = [terminal.name for terminal in _basic(contextual.root_lexer).terminals]
+        except (LarkError, re.error) as error:
+            raise _unreadable(error) from error
+        return cls(list(numbers), [numbers[lexer] for lexer in lexers], ranking)
+
+    def scanners(
+        self, numbers: Mapping[str, int], word_numbers: Mapping[str, int], limits: Limits
+    ) -> tuple[ScannerDFA, NDArray[np.int32]]:
+        """The scanners of all parser states, and the first state of each."""
+        try:
+            scanners = scanners_of(self.different, self.ranking, numbers, word_numbers, limits)
+        except (LarkError, re.error) as error:
+            raise _unreadable(error) from error
+        return scanners, np.array(scanners.start)[self.of_state].astype(np.int32)
+
+
+def _unreadable(error: Exception) -> InvalidConstraint:
+    return InvalidConstraint(f"the terminals of the grammar cannot be read: {error}")
 
 
 def _basic(lexer: Any) -> BasicLexer:

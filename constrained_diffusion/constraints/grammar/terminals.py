@@ -6,7 +6,7 @@ The lexers are Lark's own objects, so their order and their exceptions are Lark'
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from re import _constants, _parser
 from typing import Any, final
 
@@ -31,46 +31,71 @@ from constrained_diffusion.limits import Limits
 _ALL_BYTES = (1 << 256) - 1
 
 
+def taken_words(lexers: Sequence[BasicLexer]) -> list[str]:
+    """The ignored terminals that some lexer takes for words of the text, since another pattern matches them too.
+
+    Lark decides by the pattern that matched whether a match is ignored, and only then which terminal it is.
+    """
+    words = (word for lexer in lexers for _, found in _keywords(lexer) for word in found)
+    return sorted({word.name for word in words if word.name in lexers[0].ignore_types})
+
+
+def _keywords(lexer: BasicLexer) -> Iterator[tuple[str, list[TerminalDef]]]:
+    """Each pattern that is not ignored, and the strings that are reported instead of it."""
+    # The callbacks are there once the scanner is, which is made when it is first asked for.
+    for name in [terminal.name for terminal in lexer.scanner.terminals if terminal.name not in lexer.ignore_types]:
+        callback = lexer.callback.get(name)
+        if isinstance(callback, UnlessCallback):
+            yield name, list(callback.scanner.terminals)
+
+
 def scanners_of(
-    lexers: Sequence[BasicLexer], ranking: Sequence[str], numbers: Mapping[str, int], limits: Limits
+    lexers: Sequence[BasicLexer],
+    ranking: Sequence[str],
+    numbers: Mapping[str, int],
+    word_numbers: Mapping[str, int],
+    limits: Limits,
 ) -> ScannerDFA:
     """The scanners of Lark's lexers; patterns are reported by the terminal's number.
 
     Args:
         ranking: the names of all terminals, in the order that lexers prefer them.
+        word_numbers: what is reported where a terminal stands instead of a pattern, if it is not its number.
 
     Raises:
         UnsupportedConstraint: a terminal is no regular expression; the message names it.
         LimitExceeded: the scanners would grow beyond ``limits``.
     """
     nfa = ThreadNFA()
-    start: dict[str, int] = {}
+    start: dict[int, int] = {}
     instead_of: dict[str, set[int]] = {}
     parts: list[tuple[list[str], list[str]]] = []
     for lexer in lexers:
         patterns = list(lexer.scanner.terminals)
         names, words = [terminal.name for terminal in patterns], []
-        for name, callback in lexer.callback.items():
-            if isinstance(callback, UnlessCallback):
-                for terminal in callback.scanner.terminals:
-                    instead_of.setdefault(terminal.name, set()).add(numbers[name])
-                    patterns.append(terminal)
-                    words.append(terminal.name)
+        for name, found in _keywords(lexer):
+            for terminal in found:
+                number = word_numbers.get(terminal.name, numbers[terminal.name])
+                instead_of.setdefault(terminal.name, set()).add(numbers[name])
+                words.append(terminal.name)
+                if number not in start:
+                    start[number] = _start(nfa, terminal, number, limits)
         for terminal in patterns:
-            if terminal.name not in start:
-                start[terminal.name] = _start(nfa, terminal, numbers, limits)
+            if numbers[terminal.name] not in start:
+                start[numbers[terminal.name]] = _start(nfa, terminal, numbers[terminal.name], limits)
         parts.append((names, words))
     place = {name: i for i, name in enumerate(name for name in ranking if name in instead_of)}
-    keywords = [Keyword(start[name], numbers[name], frozenset(instead_of[name])) for name in place]
+    word_number = {name: word_numbers.get(name, numbers[name]) for name in place}
+    keywords = [Keyword(start[word_number[name]], word_number[name], frozenset(instead_of[name])) for name in place]
     contexts = [
-        Context(tuple(start[name] for name in names), tuple(sorted({place[word] for word in words})))
+        Context(tuple(start[numbers[name]] for name in names), tuple(sorted({place[word] for word in words})))
         for names, words in parts
     ]
     return determinized(nfa, contexts, keywords, limits)
 
 
-def _start(nfa: ThreadNFA, terminal: TerminalDef, numbers: Mapping[str, int], limits: Limits) -> int:
-    end = nfa.add(Matched(numbers[terminal.name]))
+def _start(nfa: ThreadNFA, terminal: TerminalDef, number: int, limits: Limits) -> int:
+    end = nfa.add(Matched(number))
     pattern = terminal.pattern.to_regexp()
     try:
         tree = _parser.parse(pattern)
