@@ -179,3 +179,24 @@ def shortest_completions(name):
         return known[text]
 
     return least
+
+
+@pytest.mark.parametrize("source", ["start:", "start: nothing\nnothing:"])
+def test_grammars_whose_only_text_is_empty(source):
+    """No token of theirs does anything, and what stands around them is all that is written."""
+    empty = cd.grammar(source)
+    for constraint, text in ((empty, ""), (empty + "ab", "ab"), ("b" + empty.repeat(1, 2), "b")):
+        automaton = cd.compile(constraint, TOY)
+        posterior = automaton.posterior(torch.zeros(3, len(TOY)))
+        drawn = {automaton.text(posterior.sample(torch.Generator().manual_seed(seed))) for seed in range(20)}
+        assert drawn | {automaton.text(posterior.map())} == {text}
+
+
+def test_a_grammar_in_many_places():
+    """The tables of thousands of places are made in seconds, those of a hundred thousand are refused."""
+    words = cd.grammar(TOYS["words"])
+    automaton = cd.compile((words + "c").repeat(1500, 2000), cd.Vocabulary([b"ac" * 50, b"a", b"c", None], end_ids=[3]))
+    posterior = automaton.posterior(torch.zeros(40, 4))
+    assert automaton.text(posterior.map()).count("c") >= 1500
+    with pytest.raises(cd.errors.LimitExceeded, match="max_entries"):
+        words.repeat(0, 100_000).automaton()

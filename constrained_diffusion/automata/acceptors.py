@@ -9,7 +9,7 @@ from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteA
 from constrained_diffusion.automata.composition import composed
 from constrained_diffusion.automata.network import network_of
 from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows, any_bytes
-from constrained_diffusion.errors import UnsupportedConstraint
+from constrained_diffusion.errors import LimitExceeded, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 
 
@@ -42,6 +42,8 @@ def acceptor(expression: ex.Expression, limits: Limits) -> ByteAutomaton:
         return ex.compile_expression(ex.Continuation(ex.Embedded(whole), core.beginning), limits)
     side = any_bytes() if others is None else ex.compile_expression(others, limits)
     grammar = _grammar_of(root, meter, limits)
+    if 4 * len(grammar.bottoms) * grammar.num_states > limits.max_entries:  # windows for each place, several times
+        raise LimitExceeded("max_entries", limits.max_entries, "the size of the tables for all places of its grammars")
     return PushdownAutomaton(grammar, Windows.largest(grammar, side.num_states), side, limits, core.beginning)
 
 

@@ -13,8 +13,9 @@ of the frame on no stack. A set is a linked list of configurations, in order of 
 """
 
 import copy
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -166,6 +167,10 @@ class Grammar:
             return {int(begin): np.arange(begin, end) for begin, end in pairwise(self.network.begin.tolist())}
         return {start: _reachable(self.scan, start) for start in np.unique(self.scan_start).tolist()}
 
+    def scanner_states(self, state: int) -> int:
+        """The states of the scanner that works in a parser state."""
+        return len(self.scanned_from[int(self.scan_start[state])])
+
 
 def _reachable(table: NDArray[np.int32], start: int) -> NDArray[np.int64]:
     seen = np.zeros(len(table) + 1, np.bool_)  # the last stands for DEAD
@@ -217,12 +222,24 @@ class Windows:
         taken_for = range(grammar.num_states)
         if is_forgetful and grammar.network is not None:
             taken_for = grammar.network.first_alike.tolist()
+        known, rows = cls._explored(grammar, size, taken_for, has_places)
+        return cls(size, tuple(known), np.array(rows), is_forgetful, has_places)
+
+    @classmethod
+    def _explored(
+        cls, grammar: Grammar, size: int, taken_for: Sequence[int], has_places: bool, most: float = math.inf
+    ) -> tuple[list[Known], list[NDArray[np.int32]]]:
+        """The windows and their pushes; those found so far once their scanners have more than ``most`` states."""
         known: list[Known] = [
             ((bottom,), True, place if has_places else DEAD) for place, bottom in enumerate(grammar.bottoms)
         ]
         numbers = {window: number for number, window in enumerate(known)}
         rows = []
+        states = 0
         for symbols, has_bottom, place in known:
+            states += grammar.scanner_states(symbols[0])
+            if states > most:
+                break
             row = np.full(grammar.num_states, DEAD, np.int32)
             for symbol in sorted(grammar.stands_on[symbols[0]]):
                 longer = (taken_for[symbol], *symbols)
@@ -232,7 +249,7 @@ class Windows:
                     known.append(window)
                 row[symbol] = numbers[window]
             rows.append(row)
-        return cls(size, tuple(known), np.array(rows), is_forgetful, has_places)
+        return known, rows
 
     @classmethod
     def largest(cls, grammar: Grammar, side_states: int = 1) -> "Windows":
@@ -242,15 +259,15 @@ class Windows:
         if len(grammar.bottoms) == 1 or len(grammar.bottoms) * windows.scanner_states(grammar) <= most:
             windows = cls.of(grammar, 1)
         for size in range(2, _LARGEST_WINDOW + 1):
-            larger = cls.of(grammar, size, has_places=windows.has_places)
-            if larger.scanner_states(grammar) > most:
+            known, rows = cls._explored(grammar, size, range(grammar.num_states), windows.has_places, most)
+            if len(rows) < len(known):
                 break
-            windows = larger
+            windows = cls(size, tuple(known), np.array(rows), has_places=windows.has_places)
         return windows
 
     def scanner_states(self, grammar: Grammar) -> int:
         """Pairs of a window and a state of its scanner."""
-        return sum(len(grammar.scanned_from[int(grammar.scan_start[symbols[0]])]) for symbols, *_ in self.known)
+        return sum(grammar.scanner_states(symbols[0]) for symbols, *_ in self.known)
 
 
 @final

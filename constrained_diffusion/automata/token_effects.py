@@ -49,6 +49,8 @@ def endings(grammar: Grammar, texts: list[bytes]) -> NDArray[np.int64]:
 
 def _numbered(numbering: "_Numbering", texts: list[bytes]) -> NDArray[np.int64]:
     """The number of each text, spelled in byte classes."""
+    if not numbering.contexts:  # without terminals there is no text but the empty one
+        return np.zeros(len(texts), np.int64)
     numbers: dict[bytes, int] = {}
     # Bytes that the scanners treat alike make texts that do the same.
     place = [numbers.setdefault(text[::-1], len(numbers)) for text in texts]
