@@ -234,6 +234,13 @@ def _add_template(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--choice", action="append", default=[], metavar="NAME=A,B,C", help="what may stand in a slot; repeatable"
     )
+    parser.add_argument(
+        "--grammar",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a Lark grammar that a slot's text must parse with, or a name; repeatable",
+    )
     parser.add_argument("--slots", action="store_true", help="write the slots as JSON, with probabilities")
     _add_model(parser)
     _add_passes(parser)
@@ -242,7 +249,9 @@ def _add_template(parser: argparse.ArgumentParser) -> None:
 def _add_infill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prefix", help="what stands in front")
     parser.add_argument("suffix", help="what stands behind")
-    parser.add_argument("--regex", metavar="PATTERN", help="what the middle must match")
+    middle = parser.add_mutually_exclusive_group()
+    middle.add_argument("--regex", metavar="PATTERN", help="what the middle must match")
+    middle.add_argument("--grammar", metavar="FILE", help="a Lark grammar that the middle must parse with, or a name")
     parser.add_argument("--prompt", default="", help="a request in front of the prefix")
     _add_model(parser)
     _add_passes(parser)

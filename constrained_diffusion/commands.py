@@ -19,7 +19,8 @@ from rich.console import Console
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton
 from constrained_diffusion.automata.expressions import compile_expression
 from constrained_diffusion.checking import shortened
-from constrained_diffusion.constraints.choice import Choice, choice, utf8
+from constrained_diffusion.constraints.base import Constraint
+from constrained_diffusion.constraints.choice import choice, utf8
 from constrained_diffusion.constraints.explaining import explanation
 from constrained_diffusion.constraints.grammar import grammar
 from constrained_diffusion.constraints.json_schema import JsonSchema, json_schema
@@ -100,29 +101,33 @@ def _run_generate(options: argparse.Namespace) -> int:
 
 
 def _run_template(options: argparse.Namespace) -> int:
-    choices = [_slot(given) for given in options.choice]
-    if len(dict(choices)) < len(choices):
-        raise InvalidConstraint("--choice describes a slot twice")
-    constraint = template(options.template, **dict(choices))
+    slots = [_slot("--choice", "NAME=A,B,C", given, lambda texts: choice(texts.split(","))) for given in options.choice]
+    slots += [_slot("--grammar", "NAME=FILE", given, grammar) for given in options.grammar]
+    if len(dict(slots)) < len(slots):
+        raise InvalidConstraint("--choice and --grammar describe a slot twice")
+    constraint = template(options.template, **dict(slots))
     result = _generator(options).generate(_prompt(options.text), constraint, **_settings(options))
     if options.slots:
-        slots = {name: {"text": s.text, "probabilities": s.probabilities} for name, s in result.slots.items()}
-        print(json.dumps(slots, ensure_ascii=False))
+        found = {name: {"text": s.text, "probabilities": s.probabilities} for name, s in result.slots.items()}
+        print(json.dumps(found, ensure_ascii=False))
     else:
         print(result.text)
     return SUCCESS
 
 
-def _slot(given: str) -> tuple[str, Choice]:
-    name, equals, answers = given.partition("=")
+def _slot(option: str, form: str, given: str, make: Callable[[str], Constraint]) -> tuple[str, Constraint]:
+    name, equals, filling = given.partition("=")
     if not equals:
-        raise InvalidConstraint(f"met --choice {given!r}, expected NAME=A,B,C")
-    return name, choice(answers.split(","))
+        raise InvalidConstraint(f"met {option} {given!r}, expected {form}")
+    return name, make(filling)
 
 
 def _run_infill(options: argparse.Namespace) -> int:
     prefix, suffix = options.prefix, options.suffix
-    constraint = None if options.regex is None else prefix + regex(options.regex) + suffix
+    middle: Constraint | None = None
+    if options.regex is not None or options.grammar is not None:
+        middle = grammar(options.grammar) if options.regex is None else regex(options.regex)
+    constraint = None if middle is None else prefix + middle + suffix
     result = _generator(options).infill(prefix, suffix, constraint, prompt=options.prompt, **_settings(options))
     print(result.text)
     return SUCCESS

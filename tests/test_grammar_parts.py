@@ -9,6 +9,7 @@ from grammar_sentences import parses
 from test_grammar_posterior import BYTES, END_ID, wild_logits
 
 import constrained_diffusion as cd
+from constrained_diffusion.cli import main
 
 KINDS = ("random", "peaked", "opening", "closing")
 LENGTH = 64
@@ -236,3 +237,32 @@ def test_many_ways_to_split_a_text_are_followed_as_far_as_they_go():
         assert constraint.matches("ab" * count + ".")
         assert not constraint.matches("ab" * count)
         assert not constraint.matches("b" * count + ".")
+
+
+FAST = ["--seed", "0", "--max-new-tokens", "32", "--max-passes", "2"]
+
+
+def test_grammars_on_the_command_line(capsys):
+    assert main(["infill", "f(x) = ", ";", "--grammar", "arithmetic", *FAST]) == 0
+    assert parses("arithmetic", capsys.readouterr().out.removesuffix("\n"))
+    assert main(["template", "{a} is {b}.", "sums", "--grammar", "a=arithmetic", "--choice", "b=odd,even", *FAST]) == 0
+    found = re.fullmatch(r"(?s)(.*) is (odd|even)\.\n", capsys.readouterr().out)
+    assert parses("arithmetic", found[1])
+    assert main(["template", "{a}", "sums", "--grammar", "arithmetic", *FAST]) == 2
+    assert "met --grammar 'arithmetic', expected NAME=FILE" in capsys.readouterr().err
+    assert main(["template", "{a}", "sums", "--grammar", "a=json", "--choice", "a=b", *FAST]) == 2
+    assert "describe a slot twice" in capsys.readouterr().err
+
+
+def test_tokens_that_differ_only_to_an_earlier_match_are_told_apart():
+    """Behind "abc" Lark takes "eX" for the end of a name, but "dX" for the end of "abcd" and a name that cannot be."""
+    words = cd.grammar("start: A NAME\nA: /abcd|ab/\nNAME: /[a-z][a-zX]*/\n")
+    for tokens in ([b"abc", b"dX", b"eX"], [b"abc", b"eX", b"dX"]):
+        automaton = cd.compile(words, cd.Vocabulary([*tokens, None], end_ids=[3]))
+        logits = torch.tensor([[9.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 9.0]])
+        for favoured in (1, 2):
+            logits[1] = torch.tensor([0, 1.0, 1.0, 0.5])
+            logits[1, favoured] = 5
+            text = automaton.text(automaton.posterior(logits).map())
+            assert words.matches(text)
+            assert text == ("abceX" if tokens[favoured] == b"eX" else text)
