@@ -39,8 +39,8 @@ def check_listing(posterior, texts, k):
     assert ids.shape == (k, posterior.map().shape[0])
     assert log_prob.shape == proved.shape == (k,)
     # below the least positive float the brute force sees nothing
-    best = [p for p in sorted(texts.values(), reverse=True)[:k] if p > 1e-250]
-    found = [row for row, score in zip(ids, log_prob, strict=True) if score > math.log(1e-250)]
+    best = [p for p in sorted(texts.values(), reverse=True)[:k] if p > 1e-200 * max(texts.values())]
+    found = [row for row, score in zip(ids, log_prob, strict=True) if score - log_prob[0] > math.log(1e-200)]
     assert len({text_key(row) for row in found}) == len(found)
     shares = [texts[text_key(row)] for row in found]
     assert shares == pytest.approx(sorted(shares, reverse=True), rel=1e-4)
