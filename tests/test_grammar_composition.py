@@ -9,7 +9,7 @@ from compositions import TOYS, constraint_of, is_text, trees
 from enumeration import TOY, enumerate_canvases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_posterior import logits_kinds, make_logits, text_key
+from test_posterior import check_listing, logits_kinds, make_logits, text_key
 
 import constrained_diffusion as cd
 from constrained_diffusion.automata.pushdown import PushdownAutomaton
@@ -112,6 +112,7 @@ def check_canvas(automaton, tree, kind, length, seed):
     assert bool(((posterior.log_marginals() > -math.inf) | (expected.marginals == 0)).all())
     for draw in range(3):
         assert text_key(posterior.sample(torch.Generator().manual_seed(draw))) in expected.texts
+    assert check_listing(posterior, expected.texts, 1 + seed % 12)
 
 
 @settings(deadline=None, max_examples=80)
@@ -157,6 +158,7 @@ def test_a_canvas_behind_another_one_with_a_budget(name, given_text, length, bud
         assert text_key(ids) in expected.texts
     if bool(posterior.certified):
         assert expected.texts[text_key(posterior.map())] == pytest.approx(expected.best, rel=1e-4)
+    check_listing(posterior, expected.texts, 1 + seed % 12)
 
 
 KNOWN = {}

@@ -1,17 +1,22 @@
 """Inference under grammars: against enumeration over a toy vocabulary, and whole canvases under any logits."""
 
+import itertools
+import json
 import math
 import random
 from collections import Counter
+from functools import partial
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
-from enumeration import PAD, TOY, enumerate_canvases
+from enumeration import END, PAD, TOY, enumerate_canvases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lark import Lark
-from test_posterior import logits_kinds, make_logits, text_key
+from lark import Lark, UnexpectedInput
+from pydantic import BaseModel
+from test_posterior import check_listing, logits_kinds, make_logits, text_key
 
 import constrained_diffusion as cd
 from constrained_diffusion.automata import token_automaton
@@ -120,6 +125,73 @@ def test_a_canvas_ends_only_where_the_text_can_still_be_completed(case, length, 
         assert expected.texts[text_key(posterior.map())] == pytest.approx(expected.best, rel=1e-4)
 
 
+@settings(deadline=None, max_examples=120)
+@given(cases, logits_kinds, st.integers(1, 5), st.integers(0, 10**6), st.integers(1, 12), st.sampled_from([0.5, 1.0]))
+def test_the_k_best_texts_are_those_of_enumeration(case, kind, length, seed, k, temperature):
+    logits = make_logits(kind, length, len(TOY), seed)
+    if is_bad(logits):
+        return
+    expected = enumerate_canvases(logits, matcher(case[0]), temperature=temperature)
+    if expected.log_z < -600:
+        return
+    posterior = AUTOMATA[case].posterior(logits, temperature=temperature)
+    assert check_listing(posterior, expected.texts, k)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases, st.integers(2, 5), st.integers(0, 10**6), st.integers(1, 12), st.data())
+def test_the_k_best_texts_meet_pins(case, length, seed, k, data):
+    logits = make_logits("random", length, len(TOY), seed)
+    pins = torch.tensor(data.draw(st.lists(st.sampled_from([-1, -1, 0, 1, 2, END]), min_size=length, max_size=length)))
+    expected = enumerate_canvases(logits, matcher(case[0]), pins=pins.tolist())
+    if expected.log_z == -math.inf:
+        return
+    posterior = AUTOMATA[case].posterior(logits, pins=pins)
+    assert check_listing(posterior, expected.texts, k)
+    ids, log_prob = posterior.kbest(k)
+    for row in ids[log_prob > -math.inf].tolist():
+        assert all(pin in (-1, token) for pin, token in zip(pins.tolist(), row, strict=True))
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases, st.integers(1, 4), st.integers(0, 5), st.integers(0, 10**6), st.integers(1, 12))
+def test_the_k_best_texts_fit_the_budget(case, length, budget, seed, k):
+    logits = make_logits("random", length, len(TOY), seed)
+    finishes = shortest_completions(case[0])
+    expected = enumerate_canvases(logits, matcher(case[0]), can_finish=lambda text: finishes(text) <= budget)
+    if expected.log_z == -math.inf:
+        return
+    check_listing(AUTOMATA[case].posterior(logits, budget=budget), expected.texts, k)
+
+
+def test_where_there_are_fewer_texts_the_rest_is_proved_to_be_missing():
+    logits = make_logits("random", 4, len(TOY), 5)
+    pins = torch.tensor([-1, -1, -1, PAD])
+    expected = enumerate_canvases(logits, matcher("as many"), pins=pins.tolist())
+    assert len(expected.texts) == 4
+    posterior = AUTOMATA["as many", "wide"].posterior(logits, pins=pins)
+    ids, log_prob = posterior.kbest(9)
+    assert {text_key(row) for row in ids[:4]} == set(expected.texts)
+    assert log_prob[4:].tolist() == [-math.inf] * 5
+    assert bool(posterior.kbest_certified(9).all())
+    assert ids[4:].tolist() == [[PAD] * 4] * 5
+
+
+def test_the_k_best_texts_of_a_batch_and_behind_the_end():
+    automaton = AUTOMATA["as many", "narrow"]
+    logits = torch.stack([make_logits("random", 4, len(TOY), seed) for seed in range(3)])
+    states = [automaton.start, automaton.advance(None, [0]), automaton.tail]
+    batch = automaton.posterior(logits, state=states)
+    ids, log_prob = batch.kbest(6)
+    proved = batch.kbest_certified(6)
+    assert (ids.shape, log_prob.shape, proved.shape) == ((3, 6, 4), (3, 6), (3, 6))
+    for i, state in enumerate(states):
+        one = automaton.posterior(logits[i], state=state)
+        assert torch.equal(one.kbest(6)[0], ids[i])
+        assert torch.equal(one.kbest(6)[1], log_prob[i])
+    assert log_prob[2].tolist() == [0.0] + [-math.inf] * 5
+
+
 def shortest_completions(name):
     """The least tokens that complete a prefix, end token included, by breadth-first search over texts."""
     matches = matcher(name)
@@ -170,6 +242,14 @@ def test_states_carry_over_canvases(case, ids):
 
 # --- whole canvases ------------------------------------------------------------------------------
 
+
+class Node(BaseModel):
+    """A schema that refers to itself."""
+
+    value: int
+    below: list["Node"] = []
+
+
 BYTES = cd.Vocabulary(
     [bytes([b]) for b in range(256)]
     + [b'":', b'",', b"]}", b"}}", b"]]", b"[[", b'{"', b"[{", b"true", b"null", b'"a"', b'"}', b"))", b"((", b" + "]
@@ -218,7 +298,7 @@ def test_what_a_canvas_leaves_open_fits_the_budget(budget):
         for seed in range(3):
             logits = wild_logits("opening", seed, open_until=LENGTH if budget > 0 else 0)
             posterior = automaton.posterior(logits, budget=budget)
-            for ids in (posterior.map(), posterior.sample(torch.Generator().manual_seed(seed))):
+            for ids in (posterior.map(), posterior.sample(torch.Generator().manual_seed(seed)), *posterior.kbest(4)[0]):
                 state = automaton.advance(None, ids)
                 assert automaton.completion(state) <= max(budget, 0), name
                 if budget < 0:
@@ -274,6 +354,105 @@ def test_the_loop_writes_texts_that_parse(name, canvas_length):
         result = generator.generate("", GRAMMARS[name], max_new_tokens=50, seed=seed, max_passes=3)
         LARKS[name].parse(result.text)
         assert result.stats.tokens <= 50
+
+
+@pytest.mark.parametrize("open_until", [0, 95])
+@pytest.mark.parametrize("kind", ["random", "peaked", "opening", "closing"])
+@pytest.mark.parametrize("name", LARGE)
+def test_many_texts_parse_whatever_the_logits(name, kind, open_until):
+    automaton = LARGE[name]
+    for seed in range(2):
+        posterior = automaton.posterior(wild_logits(kind, seed, open_until=open_until))
+        ids, log_prob = posterior.kbest(20)
+        assert bool((log_prob > -math.inf).all())
+        assert len({tuple(row) for row in ids.tolist()}) == 20
+        assert bool((log_prob[:-1] >= log_prob[1:]).all())
+        for row, score in zip(ids, log_prob.tolist(), strict=True):
+            LARKS[name].parse(automaton.text(row))
+            assert END_ID in row.tolist()
+            assert score == pytest.approx(float(posterior.log_prob(row)), abs=1e-3)
+        assert log_prob[0] >= posterior.log_prob(posterior.map()) - 1e-6
+        if name == "json":
+            assert bool(posterior.kbest_certified(20).all())
+
+
+NESTED = {"$defs": {"n": {"type": "array", "items": {"$ref": "#/$defs/n"}}}, "$ref": "#/$defs/n"}
+FAVOURED = {
+    "arithmetic": [b"1+(-", b"(1-2", b"*+2)", b")2*1", b")3+1"],
+    "json": [b'[{1"', b'[]"1', b',[]:"', b'][1"', b',]["}', b'"]}1'],
+    "nested": [b"[]1", b"[],", b"[],", b"[],", b"[],", b"[],", b"[],", b"[]{"],
+}
+"""Some tokens for each position."""
+
+
+def is_nested(text):
+    try:
+        return jsonschema.Draft202012Validator(NESTED).is_valid(json.loads(text))
+    except ValueError:
+        return False
+
+
+def parses(name, text):
+    try:
+        return bool(LARKS[name].parse(text))
+    except UnexpectedInput:
+        return False
+
+
+@pytest.mark.parametrize("name", FAVOURED)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_k_best_texts_on_a_real_vocabulary_are_those_of_enumeration(name, seed):
+    """Of the texts that a few favoured tokens at each position spell, all judged by Lark or jsonschema."""
+    favoured = FAVOURED[name]
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.full((len(favoured) + 1, len(BYTES)), -90.0)
+    for position, tokens in enumerate(favoured):
+        logits[position, list(tokens)] = torch.randn(len(tokens), generator=generator) * 2
+    logits[1:, END_ID] = torch.randn(len(favoured), generator=generator)
+    log_p = torch.log_softmax(logits.double(), -1)
+    weights = {
+        text: float(log_p[range(n + 1), [*text, END_ID]].sum())
+        for n in range(1, len(favoured) + 1)
+        for text in itertools.product(*favoured[:n])
+        if (is_nested if name == "nested" else partial(parses, name))(bytes(text).decode())
+    }
+    best = sorted(weights, key=lambda text: -weights[text])[:40]
+    assert len(best) > 4
+    automaton = cd.compile(cd.json_schema(NESTED), BYTES) if name == "nested" else LARGE[name]
+    posterior = automaton.posterior(logits)
+    ids, log_prob = posterior.kbest(len(best))
+    assert [row[: row.index(END_ID)] for row in ids.tolist()] == [list(text) for text in best]
+    differences = [log_prob[0] - score for score in log_prob]
+    assert differences == pytest.approx([weights[best[0]] - weights[text] for text in best], abs=1e-4)
+    assert bool(posterior.kbest_certified(len(best)).all())
+
+
+@pytest.mark.parametrize("name", ["grammar", "row", "schema"])
+@pytest.mark.parametrize("favour", [0.0, 20.0])
+def test_the_loop_writes_different_texts(name, favour):
+    """Also where the model wants one text only, so that the others are found without it."""
+    grammar = GRAMMARS["arithmetic"]
+    text, constraint = {
+        "grammar": (b"1 + 2", grammar),
+        "row": (b"1 + 2\n", grammar + "\n"),
+        "schema": (b'{"value": 3}', cd.json_schema(Node)),
+    }[name]
+    logits = wild_logits("random", 1)[:24].clone()
+    logits[range(len(text) + 1), [*text, END_ID]] += favour * 4
+    denoiser = cd.ScriptedDenoiser(BYTES, [logits[None]])
+    found = cd.Generator(denoiser).generate("", constraint, n=5, seed=0, max_passes=2, max_new_tokens=24, batch_size=1)
+    assert len({result.text for result in found}) == 5
+    assert all(constraint.matches(result.text) for result in found)
+    assert all(result.stats.tokens <= 24 for result in found)
+    scores = [result.log_probability for result in found]
+    assert scores == sorted(scores, reverse=True)
+    assert not favour or found[0].text.encode() == text
+
+
+def test_fewer_texts_are_written_where_a_grammar_has_no_more():
+    denoiser = cd.RandomDenoiser(BYTES, canvas_length=8, seed=1)
+    found = cd.Generator(denoiser).generate("", cd.grammar('start: "a" | "b" "c"?'), n=6, seed=0, max_new_tokens=8)
+    assert {result.text for result in found} == {"a", "b", "bc"}
 
 
 def test_batches_hold_different_states():

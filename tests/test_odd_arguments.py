@@ -88,6 +88,7 @@ AUTOMATA = {
     "posterior, min_tokens": lambda x: AUTOMATON.posterior(logits(), min_tokens=x),
     "sample": lambda x: AUTOMATON.posterior(logits()).sample(x),
     "kbest": lambda x: AUTOMATON.posterior(logits()).kbest(x),
+    "kbest_certified": lambda x: AUTOMATON.posterior(logits()).kbest_certified(x),
     "log_prob": lambda x: AUTOMATON.posterior(logits()).log_prob(x),
     "log_marginals": lambda x: AUTOMATON.posterior(logits()).log_marginals(x),
     "log_marginals_of": lambda x: AUTOMATON.posterior(logits()).log_marginals_of(x),

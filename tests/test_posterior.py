@@ -32,6 +32,32 @@ def text_key(ids):
     return tuple(ids[: ids.index(END) + 1]) if END in ids else tuple(ids)
 
 
+def check_listing(posterior, texts, k):
+    """The ``k`` best texts against the enumerated ones; returns whether all of them are proved."""
+    ids, log_prob = posterior.kbest(k)
+    proved = posterior.kbest_certified(k)
+    assert ids.shape == (k, posterior.map().shape[0])
+    assert log_prob.shape == proved.shape == (k,)
+    # below the least positive float the brute force sees nothing
+    best = [p for p in sorted(texts.values(), reverse=True)[:k] if p > 1e-200 * max(texts.values())]
+    found = [row for row, score in zip(ids, log_prob, strict=True) if score - log_prob[0] > math.log(1e-200)]
+    assert len({text_key(row) for row in found}) == len(found)
+    shares = [texts[text_key(row)] for row in found]
+    assert shares == pytest.approx(sorted(shares, reverse=True), rel=1e-4)
+    for row, score, share, right in zip(found, log_prob.tolist(), shares, best, strict=False):
+        assert score == pytest.approx(float(posterior.log_prob(row)), abs=1e-6)
+        assert score <= math.log(share) + 1e-4
+        assert share <= right * (1 + 1e-4)
+    for rank in torch.nonzero(proved).ravel().tolist():
+        if rank < len(found):
+            assert shares[rank] == pytest.approx(best[rank], rel=1e-4)
+        else:
+            assert rank >= len(best)
+    if bool(posterior.certified):
+        assert torch.equal(ids[0], posterior.map())
+    return bool(proved.all())
+
+
 def assert_agrees(posterior, expected, *, tolerance=1e-5):
     assert float(posterior.log_z) == pytest.approx(expected.log_z, abs=1e-4)
     assert torch.allclose(posterior.log_marginals().exp().double(), expected.marginals, atol=tolerance)
@@ -230,15 +256,8 @@ def test_the_k_best_texts_are_those_of_enumeration(pattern, kind, length, seed, 
     expected = enumerate_canvases(logits, full_match(pattern), pins=None if pins is None else pins.tolist())
     if expected.log_z < -600:
         return
-    ids, log_prob = AUTOMATA[pattern].posterior(logits, pins=pins).kbest(k)
-    assert ids.shape == (k, length)
-    # below the least positive float the brute force sees nothing
-    best = [p for p in sorted(expected.texts.values(), reverse=True)[:k] if p > 1e-250]
-    found = [row for row, score in zip(ids, log_prob, strict=True) if score > math.log(1e-250)]
-    assert len(found) == len(best)
-    assert len({text_key(row) for row in found}) == len(found)
-    assert log_prob[: len(best)].exp().tolist() == pytest.approx(best, rel=1e-4)
-    assert [expected.texts[text_key(row)] for row in found] == pytest.approx(best, rel=1e-4)
+    posterior = AUTOMATA[pattern].posterior(logits, pins=pins)
+    assert check_listing(posterior, expected.texts, k)
 
 
 @pytest.mark.parametrize("min_tokens", [0, 1, 2, 3, 9])

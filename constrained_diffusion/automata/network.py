@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
-from constrained_diffusion.automata.pushdown_kernels import network_distances
+from constrained_diffusion.automata.network_kernels import network_distances
 from constrained_diffusion.errors import LimitExceeded, UnsupportedConstraint
 from constrained_diffusion.limits import Limits
 

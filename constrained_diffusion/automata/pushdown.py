@@ -29,6 +29,7 @@ from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.frame import Frame
 from constrained_diffusion.automata.network import Network, pairs
+from constrained_diffusion.automata.network_kernels import network_distances
 from constrained_diffusion.automata.pushdown_kernels import FAR, FULL, Store, Tables
 from constrained_diffusion.automata.records import by_reference
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
@@ -511,4 +512,4 @@ def _least_bytes(dfa: ByteDFA) -> NDArray[np.int32]:
     """The least bytes from each state of a finite automaton to its end, int32 [N]."""
     tag = np.where(dfa.accepting, 0, DEAD).astype(np.int32)
     nothing = np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty((0, 1), np.int32)
-    return np.asarray(kernels.network_distances(pairs(dfa.table), *nothing, tag)[:, 0])
+    return np.asarray(network_distances(pairs(dfa.table), *nothing, tag)[:, 0])

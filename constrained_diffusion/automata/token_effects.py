@@ -13,7 +13,7 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from constrained_diffusion.automata import pushdown_kernels as kernels
+from constrained_diffusion.automata import network_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD
 from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown import Grammar

@@ -9,8 +9,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
+
 Step = tuple[float, int, int]
 """The log weight of the best text by way of a token, from its position on; the token; the state behind it."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Where the texts of a canvas run.
+
+    Attributes:
+        start, tail: the state before the canvas, and the one behind the end of the text.
+        ahead: float64 [L + 1, states], log of the greatest weight from each position and state to the end.
+        ways: the token classes that lead on from a position and state, and where each leads.
+    """
+
+    start: int
+    tail: int
+    ahead: NDArray[np.float64]
+    ways: Callable[[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 @final
@@ -30,17 +50,18 @@ class _Prefix:
             prefix = prefix.before
 
 
-def best_texts(
-    start: int, tail: int, length: int, total: float, steps: Callable[[int, int], list[Step]]
-) -> Iterator[tuple[float, list[int]]]:
+def best_texts(graph: Graph, steps: Callable[[int, int], list[Step]]) -> Iterator[tuple[float, list[int]]]:
     """Texts and their log weights, in descending order.
 
     Args:
-        total: the log weight of the best text.
         steps: the best steps from a position and state, in descending order.
     """
+    length, tail = len(graph.ahead) - 1, graph.tail
+    total = float(graph.ahead[0, graph.start])
+    if total == -np.inf:
+        return
     serial = 0
-    heap: list[tuple[float, int, int, int, _Prefix | None]] = [(-total, serial, 0, start, None)]
+    heap: list[tuple[float, int, int, int, _Prefix | None]] = [(-total, serial, 0, graph.start, None)]
     while heap:
         negative, _, position, state, prefix = heapq.heappop(heap)
         if state == tail or position == length:

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from constrained_diffusion.automata.classes import END_CLASS
 from constrained_diffusion.checking import instance_of, whole_number
-from constrained_diffusion.errors import InfeasibleError, ModelError, UnsupportedConstraint
+from constrained_diffusion.errors import InfeasibleError, ModelError
 from constrained_diffusion.inference import chain
-from constrained_diffusion.inference.kbest import Step, best_texts
+from constrained_diffusion.inference.kbest import Graph, Step, best_texts
+from constrained_diffusion.inference.lattice import Listing, best_listing
 from constrained_diffusion.inference.rows import ClassTable, Rows
 from constrained_diffusion.inference.search import Chain, best_text, drawn_text
 from constrained_diffusion.threads import in_parallel, run_all
@@ -82,6 +83,7 @@ class CanvasPosterior:
             _Canvas(automaton, self._table, request, i * length, length) for i, request in enumerate(requests)
         ]
         self._factor: NDArray[np.float64] | None = None
+        self._listed: tuple[int, list[Listing]] | None = None
         tasks = [
             task for canvas in self._canvases for task in (canvas.infer_back, canvas.infer_best, canvas.infer_ahead)
         ]
@@ -125,20 +127,20 @@ class CanvasPosterior:
 
         Two spellings of one text by different tokens count as two. Behind the end token is only padding.
 
+        For a grammar the best that are found: exact for the pass's factorised prediction as far as ``kbest_certified``
+        says that they are proved, valid texts in any case. The first is that of ``map``, unless that one is not proved
+        and the wider search for many texts finds a better one. Log probabilities are then lower bounds, as ``log_z``
+        is an upper one.
+
         Returns:
             Ids, int64 [k, L] or [B, k, L], and their log probabilities, float64 [k] or [B, k]; where there are fewer
-            texts, the log probability is -inf.
-
-        Raises:
-            UnsupportedConstraint: the constraint is a grammar.
+            texts, or fewer are found, the log probability is -inf and the ids are padding.
         """
-        whole_number(k, "k", ModelError, least=1, most=_MOST_TEXTS)
-        if self._automaton.exact is not None:
-            raise UnsupportedConstraint("the k best texts of a grammar cannot be listed yet", construct="kbest")
+        listings = self._listings(k)
         ids = np.full((len(self._canvases), k, self._length), self._automaton.vocabulary.filler_id, np.int64)
         log_prob = np.full((len(self._canvases), k), -np.inf)
-        for row, canvas in enumerate(self._canvases):
-            for rank, (weight, tokens) in enumerate(itertools.islice(self._best_texts(canvas, k), k)):
+        for row, (canvas, listing) in enumerate(zip(self._canvases, listings, strict=True)):
+            for rank, (weight, tokens) in enumerate(listing.texts):
                 pins = canvas.request.pins
                 ids[row, rank] = np.where(pins >= 0, pins, ids[row, rank])
                 ids[row, rank, : len(tokens)] = tokens
@@ -147,16 +149,41 @@ class CanvasPosterior:
         found, scores = torch.as_tensor(ids, device=place), torch.as_tensor(log_prob, device=place)
         return (found, scores) if self._is_batch else (found[0], scores[0])
 
-    def _best_texts(self, canvas: _Canvas, k: int) -> Iterator[tuple[float, list[int]]]:
-        steps = lru_cache(maxsize=None)(partial(self._best_steps, canvas, k))
-        start = canvas.request.state
-        return best_texts(start, self._automaton.tail, self._length, float(canvas.best_back[0, start]), steps)
+    def kbest_certified(self, k: int) -> Tensor:
+        """Whether each text of ``kbest(k)`` is proved to be the most probable but for those before it; bool [k] or
+        [B, k].
 
-    def _best_steps(self, canvas: _Canvas, k: int, position: int, state: int) -> list[Step]:
+        Always so for regular constraints. Where ``kbest`` gives fewer than ``k`` texts: whether there are no more.
+        """
+        return self._shaped(np.concatenate([listing.certified(k) for listing in self._listings(k)]))
+
+    def _listings(self, k: int) -> list[Listing]:
+        """The ``k`` best texts of each canvas."""
+        whole_number(k, "k", ModelError, least=1, most=_MOST_TEXTS)
+        known = self._listed
+        if known is None or known[0] != k:
+            known = self._listed = k, [self._listing(canvas, k) for canvas in self._canvases]
+        return known[1]
+
+    def _listing(self, canvas: _Canvas, k: int) -> Listing:
+        listed = partial(self._best_texts, canvas, k)
+        exact = canvas.chain(canvas.log_max, canvas.best_back)
+        if exact is not None:
+            n = canvas.map_length
+            weight = float(canvas.log_max[np.arange(n), canvas.map_classes[:n]].sum())
+            return best_listing(exact, (weight, tuple(canvas.map_ids[:n].tolist())), k, listed)
+        graph = Graph(canvas.start, self._automaton.tail, canvas.best_back, lambda _, state: canvas.ways(state))
+        texts = [(weight, tuple(tokens)) for weight, tokens in itertools.islice(listed(graph), k)]
+        return Listing(texts, -np.inf)
+
+    def _best_texts(self, canvas: _Canvas, k: int, graph: Graph) -> Iterator[tuple[float, list[int]]]:
+        return best_texts(graph, lru_cache(maxsize=None)(partial(self._best_steps, canvas, k, graph)))
+
+    def _best_steps(self, canvas: _Canvas, k: int, graph: Graph, position: int, state: int) -> list[Step]:
         """The k best tokens at a position and state, each with what follows it at best."""
         row = canvas.offset + position
-        classes, targets = canvas.ways(state)
-        values = canvas.log_max[position, classes] + canvas.best_back[position + 1, targets]
+        classes, targets = graph.ways(position, state)
+        values = canvas.log_max[position, classes] + graph.ahead[position + 1, targets]
         order = np.argsort(-values, kind="stable")[:k]
         found: list[Step] = []
         for c, target, value in zip(classes[order], targets[order], values[order], strict=True):

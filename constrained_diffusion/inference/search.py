@@ -31,7 +31,8 @@ _EXACT_DRAWS: Final = 12
 """Draws from the relaxation before the sample follows the bounds without being accepted or rejected."""
 _GUIDED_CHOICES: Final = 8
 """Random choices that such a draw may take, in canvas lengths."""
-_ROUNDING: Final = 1e-9
+ROUNDING: Final = 1e-9
+"""Weights that differ by less are equal."""
 
 
 @final
@@ -86,7 +87,7 @@ def best_text(chain: Chain) -> Found:
         classes, reached, left_out = chain.states.search(search_kernels.best_classes, *chain.parts, width, score, work)
         if len(classes):
             found, score = classes.tolist(), reached
-        if left_out == -np.inf or left_out <= score + _ROUNDING:
+        if left_out == -np.inf or left_out <= score + ROUNDING:
             return Found(found, True)
     return Found(found, False)
 

@@ -22,7 +22,7 @@ _STRIDE = 16
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sift(scores, places, at, size):
+def sift(scores, places, at, size):
     """Restores the order of a heap whose greatest score comes first, from one place downwards."""
     score, place = scores[at], places[at]
     while 2 * at + 1 < size:
@@ -55,7 +55,7 @@ def _expand(tables, store, guide, position, rank, level, weight, bound, wanted, 
             heap_scores[size], heap_places[size] = value, place
             size += 1
     for at in range(size // 2 - 1, -1, -1):
-        _sift(heap_scores, heap_places, at, size)
+        sift(heap_scores, heap_places, at, size)
     added = 0
     while size > 0:
         if heap_scores[0] <= best[wanted - 1] or added >= wanted or work[0] <= 0 or store.counts[FULL]:
@@ -63,7 +63,7 @@ def _expand(tables, store, guide, position, rank, level, weight, bound, wanted, 
         place = heap_places[0]
         size -= 1
         heap_scores[0], heap_places[0] = heap_scores[size], heap_places[size]
-        _sift(heap_scores, heap_places, 0, size)
+        sift(heap_scores, heap_places, 0, size)
         work[0] -= 1
         target, reached = kernels.follow(tables, store, guide, state, place)
         if target < 0:
@@ -144,7 +144,7 @@ def best_classes(tables, store, guide, book, weight, bound, start, budget, width
             if has_safe or not_seen <= best_score:
                 break
             if wanted > _WIDENING or work[0] <= 0:
-                has_safe = _keep_way(
+                has_safe = keep_way(
                     tables, store, guide, book, position, count, length + budget - position, weight, bound, states,
                     relaxed, scores, parents, classes, widths, work,
                 )  # fmt: skip
@@ -230,7 +230,7 @@ def _keep(
 
 
 @njit(cache=True, nogil=True)
-def _keep_way(
+def keep_way(
     tables, store, guide, book, position, count, left, weight, bound, states, relaxed, scores, parents, classes, widths,
     work,
 ):  # fmt: skip

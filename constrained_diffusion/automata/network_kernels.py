@@ -1,0 +1,167 @@
+"""Compiled kernels of networks: ways to the end of each automaton, and what texts do to the stack."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from constrained_diffusion.automata.kernels import mix
+from constrained_diffusion.automata.pushdown_kernels import FAR
+
+
+@njit(cache=True, nogil=True)
+def network_distances(steps, calls, start, back, tag):
+    """int32 [S, tags]: the least bytes from each state of a network to an end of its automaton as each tag, or ``FAR``.
+
+    Args:
+        steps, calls: int64 [n, 2], the states that some byte connects; states, and the places that their calls come
+            back to.
+        start, back: where the call of each place begins, int64 [Q], and where it comes back, int32 [Q, tags].
+        tag: int32 [S].
+    """
+    tags = back.shape[1]
+    distance = np.full((len(tag), tags), FAR, np.int32)
+    for state in range(len(tag)):
+        if tag[state] >= 0:
+            distance[state, tag[state]] = 0
+    changed = True
+    while changed:
+        changed = False
+        for i in range(len(steps) - 1, -1, -1):
+            changed |= _shortened(distance, steps[i, 0], 1, steps[i, 1])
+        for i in range(len(calls) - 1, -1, -1):
+            for ended in range(tags):
+                inside = distance[start[calls[i, 1]], ended]
+                if inside < FAR and back[calls[i, 1], ended] >= 0:
+                    changed |= _shortened(distance, calls[i, 0], inside, back[calls[i, 1], ended])
+    return distance
+
+
+@njit(cache=True, nogil=True)
+def _shortened(distance, source, step, target):
+    """Takes the way from a state over another one, so many bytes away, where it is shorter; whether it is."""
+    is_shorter = False
+    for tag in range(distance.shape[1]):
+        if distance[target, tag] + step < distance[source, tag]:
+            distance[source, tag] = distance[target, tag] + step
+            is_shorter = True
+    return is_shorter
+
+
+class Moves(NamedTuple):
+    """What ``network_effects`` needs of a network, see ``network``.
+
+    Attributes:
+        start: int32 [Q], the state in which a call begins that comes back to a place.
+        owner: int32 [S], the automaton of each state.
+        caller_begin, callers: int64 [B + 1] and int32, the places that each automaton comes back to.
+        states: int32 [S], all states; changing: int32, those in which the stack may change.
+        may_change: bool [K, K], behind such a byte, such another one may change the stack.
+        may_end, may_end_again: bool [K], an automaton may have ended where such a byte comes; the one behind it, too.
+    """
+
+    scan: NDArray[np.int32]
+    call: NDArray[np.int32]
+    tag: NDArray[np.int32]
+    back: NDArray[np.int32]
+    start: NDArray[np.int32]
+    owner: NDArray[np.int32]
+    caller_begin: NDArray[np.int64]
+    callers: NDArray[np.int32]
+    states: NDArray[np.int32]
+    changing: NDArray[np.int32]
+    may_change: NDArray[np.bool_]
+    may_end: NDArray[np.bool_]
+    may_end_again: NDArray[np.bool_]
+
+
+@njit(cache=True, nogil=True)
+def network_effects(moves, begins, buffer):
+    """uint64 [tokens, 2]: what each text does to the stack of a network, as a random number; 0 if it does nothing.
+
+    Texts of equal numbers lead from every configuration to the same one, if they do so where the stack stays.
+
+    Args:
+        begins, buffer: int64 [tokens + 1] and uint8, the texts in byte classes of the network.
+    """
+    out = np.zeros((len(begins) - 1, 2), np.uint64)
+    longest = 1
+    for k in range(len(out)):
+        longest = max(longest, begins[k + 1] - begins[k])
+    behind = np.zeros((longest, (len(moves.caller_begin) - 1) * moves.back.shape[1]), np.uint64)
+    is_known = np.zeros(longest, np.bool_)
+    stack = np.empty(longest + len(moves.scan) + 1, np.int32)
+    for k in range(len(out)):
+        text = buffer[begins[k] : begins[k + 1]]
+        is_inside = False
+        for p in range(len(text) - 1, -1, -1):
+            is_changing = p == 0 or moves.may_change[text[p - 1], text[p]]
+            is_inside = is_inside or (is_changing and p > 0)
+            is_known[p] = is_changing and moves.may_end[text[p]]
+            if is_known[p]:
+                _measure_behind(moves, behind, is_known, stack, text, p)
+        states = moves.states if is_inside else moves.changing
+        for state in states if len(text) > 0 else moves.changing[:0]:
+            if moves.scan[state, text[0]] >= 0:
+                if not is_inside:
+                    continue
+            elif moves.call[state, text[0]] < 0 and not (moves.tag[state] >= 0 and is_known[0]):
+                continue
+            number = _network_effect(moves, behind, is_known, stack, text, 0, state, True)
+            if number != 0:
+                place = (np.uint64(state + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
+                out[k, 0] += mix(place)
+                out[k, 1] += mix(place ^ np.uint64(0x5851F42D4C957F2D))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _measure_behind(moves, behind, is_known, stack, text, p):
+    """Fills ``behind[p]``: what ``text[p:]`` does where each automaton ends as each tag and comes back to any place."""
+    tags = moves.back.shape[1]
+    behind[p] = 0
+    # An end may lead to another end: as often as can matter.
+    for _ in range(behind.shape[1] + 1 if moves.may_end_again[text[p]] else 1):
+        for body in range(len(moves.caller_begin) - 1):
+            for tag in range(tags):
+                total = np.uint64(0)
+                for j in range(moves.caller_begin[body], moves.caller_begin[body + 1]):
+                    target = moves.back[moves.callers[j], tag]
+                    number = np.uint64(0)
+                    if target >= 0:
+                        number = _network_effect(moves, behind, is_known, stack, text, p, target, False)
+                    if number != 0:
+                        total += mix(number ^ np.uint64(moves.callers[j] + 1) * np.uint64(0x9E3779B97F4A7C15))
+                behind[p, body * tags + tag] = mix(total + np.uint64(tag + 1)) if total != 0 else np.uint64(0)
+
+
+@njit(cache=True, nogil=True)
+def _network_effect(moves, behind, is_known, stack, text, begin, state, is_whole):
+    """A number for what ``text[begin:]`` does from a state on a stack of which nothing is known; 0 if it is stuck, or
+    if it is the whole text and leaves the stack alone."""
+    depth = 0
+    is_still = is_whole
+    for p in range(begin, len(text)):
+        while moves.scan[state, text[p]] < 0:
+            is_still = False
+            place = moves.call[state, text[p]]
+            tag = moves.tag[state]
+            if place >= 0:
+                stack[depth] = place
+                depth += 1
+                state = moves.start[place]
+            elif tag < 0:
+                return np.uint64(0)
+            elif depth > 0:
+                depth -= 1
+                state = moves.back[stack[depth], tag]
+            else:
+                return behind[p, moves.owner[state] * moves.back.shape[1] + tag] if is_known[p] else np.uint64(0)
+        state = moves.scan[state, text[p]]
+    if is_still:
+        return np.uint64(0)
+    number = mix(np.uint64(state + 1))
+    for i in range(depth):
+        number = mix(number ^ np.uint64(stack[i] + 1) * np.uint64(0x9E3779B97F4A7C15))
+    return number
