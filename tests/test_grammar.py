@@ -109,6 +109,7 @@ def test_sources_names_and_files(tmp_path):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
+        ('foo: "a"', "no rule 'start', which the whole text is to match; name another by start="),
         ("start: a", "malformed grammar, 1:8: .*\n  start: a\n         \\^"),
         ('start: "a\nb: "c"', r"malformed grammar, 1:8"),
         ("start: A\nA: /(/", "cannot be read|malformed"),

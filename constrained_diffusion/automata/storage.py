@@ -50,7 +50,8 @@ def read_arrays(path: Path, file_format: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} is damaged, or no file of this package: {error}") from error
+        reason = getattr(error, "strerror", None)
+        raise ModelError(f"{path} is damaged, or no file of this package{f': {reason}' if reason else ''}") from error
     met = str(arrays.pop("format", "no format"))
     if met != file_format:
         raise ModelError(f"{path} holds {met!r}, expected {file_format!r}; make it again with this version")

@@ -70,6 +70,11 @@ class Source:
                 "Rewrite the rules so that one token of look-ahead decides, or give one rule a higher priority",
                 construct="reduce/reduce conflict",
             ) from error
+        missing = re.search(r"undefined rule: NonTerminal\('(\w+)'\)", message)
+        if missing and not re.search(rf"\b{missing[1]}\b", self.text):
+            raise InvalidConstraint(
+                f"the grammar has no rule {missing[1]!r}, which the whole text is to match; name another by start="
+            ) from error
         place = self._place(error, message)
         first_line = message.split("\n")[0].rstrip(": ")
         if place is None:
