@@ -109,10 +109,20 @@ def test_forty_levels_of_brackets_around_an_operand():
     assert bool(posterior.certified)
 
 
-@pytest.mark.parametrize("name", ["sql_select", "python_function", "lark"])
-def test_a_text_of_a_large_grammar_is_followed_token_by_token(name):
+@pytest.mark.parametrize("name", LIBRARY)
+def test_every_text_of_the_library_is_followed_token_by_token(name):
     automaton = compiled(name)
     for text in ACCEPTED[name]:
         state = automaton.advance(None, list(text.encode()))
         assert automaton.accepts(state)
         assert automaton.completion(state) == 1
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_a_text_that_the_model_is_sure_of_is_the_best(name):
+    automaton = compiled(name)
+    for text in [text for text in ACCEPTED[name] if len(text.encode()) < 250][-6:]:
+        ids = [*text.encode(), END_ID]
+        logits = torch.zeros(len(ids) + 4, len(BYTES))
+        logits[range(len(ids)), ids] = 30.0
+        assert automaton.text(automaton.posterior(logits).map()) == text

@@ -87,7 +87,7 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
         builder = _NetworkBuilder(grammar, grammar.network, windows, limits)
     entries, place = builder.build()
     is_free = side.num_states == 1 and side.same_language(any_bytes())
-    met = _met(builder.nfa, entries, side)
+    met = _met(builder.nfa, entries, builder.scanner_states(), side)
     digits, side_digits = _width(len(entries)), _width(side.num_states)
     whole = _with_entries(builder.nfa, entries, builder.accept, side_digits, limits)
     spelled = {(e, m): _spelled(e, digits) + _spelled(m, side_digits) for e, m in np.argwhere(met).tolist()}
@@ -101,8 +101,12 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
     return Relaxation(dfa, place, builder.outside, entry)
 
 
-def _met(nfa: ex.NFA, entries: list[int], side: ByteDFA) -> NDArray[np.bool_]:
-    """Whether some text leads to each entry and, beside it, to each state of the side automaton, bool [entries, M]."""
+def _met(nfa: ex.NFA, entries: list[int], scanner_states: dict[int, int], side: ByteDFA) -> NDArray[np.bool_]:
+    """Whether some text may lead to each entry and, beside it, to each state of the side automaton, bool [entries, M].
+
+    A configuration that has returned to its stack knows more of it than any node that its text leads to, so what is met
+    in a scanner state with some stack is taken to be met with every stack.
+    """
     byte_class, holds = nfa.byte_classes()
     first = np.unique(byte_class * NUM_BYTES + side.byte_class, return_index=True)[1]
     labels, classes = np.nonzero(holds[:, byte_class[first]])
@@ -119,6 +123,10 @@ def _met(nfa: ex.NFA, entries: list[int], side: ByteDFA) -> NDArray[np.bool_]:
         side.table[:, side.byte_class[first]],
         entries[0],
     )
+    nodes, states = np.array([*scanner_states], np.int64), np.array([*scanner_states.values()], np.int64)
+    in_state = np.zeros((states.max(initial=0) + 1, met.shape[1]), np.bool_)
+    np.logical_or.at(in_state, states, met[nodes])
+    met[nodes] = in_state[states]
     return np.asarray(met[entries], np.bool_)
 
 
@@ -293,6 +301,10 @@ class _GrammarBuilder:
             self._add_steps(node, known, state)
         return list(rank), place
 
+    def scanner_states(self) -> dict[int, int]:
+        """The scanner state of each node that has one."""
+        return {node: state for (state, _, _), node in self.nodes.items()}
+
     def _add_frame(self, frame: Frame) -> None:
         """The steps outside of grammars, and into them."""
         first = self.first_of_frame
@@ -424,6 +436,14 @@ class _NetworkBuilder:
         for known in self.queue:
             self._add_automaton(known)
         return entries, place
+
+    def scanner_states(self) -> dict[int, int]:
+        """The state of the network of each node that has one."""
+        return {
+            first + local: state
+            for known, first in self.offset.items()
+            for local, state in enumerate(self.states_of(known).tolist())
+        }
 
     def states_of(self, known: Known) -> NDArray[np.int64]:
         """The states of the automaton that a known stack has called."""

@@ -114,7 +114,7 @@ def _compiled_grammar(
     side = hashlib.sha256(b"".join(array.tobytes() for array in dfa_arrays(automaton.side).values())).hexdigest()
     whole = "\0".join((grammar, side, vocabulary.fingerprint, repr(limits), automaton.beginning.hex()))
     return kept_on_disk(
-        "grammar-automaton-3",
+        "grammar-automaton-4",
         hashlib.sha256(whole.encode()).hexdigest()[:32],
         make,
         lambda made, path: made.save(path),
