@@ -453,7 +453,7 @@ def test_infeasible_requests_say_what_is_at_fault():
         ({"logits": torch.zeros(3, 7), "budget": 2.5}, "budget is 2.5"),
         ({"logits": torch.zeros(3, 7), "temperature": None}, "temperature is None"),
         ({"logits": torch.zeros(3, 7), "temperature": 1e-40}, "temperature is 1e-40"),
-        ({"logits": torch.zeros(3, 7), "pins": [-1, -1, -1]}, "pins is list"),
+        ({"logits": torch.zeros(3, 7), "pins": "-1"}, "pins is str"),
         ({"logits": np.zeros((3, 7))}, "logits is ndarray"),
         ({"logits": torch.zeros(2, 3, 7), "budget": [1, 2, 3]}, "budget has 3 values for 2 canvases"),
     ],
