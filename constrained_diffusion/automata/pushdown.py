@@ -370,6 +370,11 @@ class PushdownAutomaton(ByteAutomaton):
                     return result
                 self._grow()
 
+    def note_relaxed(self, state: int, relaxed: int) -> None:
+        """Keeps what stands for a state in the relaxation, in whatever store is in use by then."""
+        with self._lock:
+            self.store.relaxed[state] = relaxed
+
     def _grow(self) -> None:
         old = self.store
         stacks, configs = int(old.counts[kernels.STACKS]), int(old.counts[kernels.CONFIGS])

@@ -125,7 +125,7 @@ class ExactStates:
         reached = int(self.automaton.call(kernels.relaxed, self.guide, target, otherwise))
         if reached == DEAD:
             return DEAD
-        self.automaton.store.relaxed[target] = reached
+        self.automaton.note_relaxed(target, reached)
         return target
 
     def relaxed(self, state: int) -> int:
