@@ -140,6 +140,16 @@ def test_what_cannot_be_enforced_is_refused_by_name(source, construct):
     assert raised.value.construct in construct or raised.value.construct.startswith(construct)
 
 
+def test_a_conflict_is_told_by_its_rules_alone():
+    with pytest.raises(cd.errors.UnsupportedConstraint) as raised:
+        cd.grammar('start: a | b\na: "x"\nb: "x"')
+    told = str(raised.value)
+    assert "<a : X>" in told
+    assert "<b : X>" in told
+    assert "Rewrite the rules" in told
+    assert "occurred in state" not in told
+
+
 @pytest.mark.parametrize("given", [3, None, b"start: A"])
 def test_other_types_are_refused(given):
     with pytest.raises(cd.errors.InvalidConstraint, match="expected a grammar"):

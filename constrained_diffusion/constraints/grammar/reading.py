@@ -65,6 +65,7 @@ class Source:
     def _refuse(self, error: LarkError) -> NoReturn:
         message = str(error).strip()
         if "collision" in message:
+            message = _ITEMS_OF_A_STATE.sub("", message)
             raise UnsupportedConstraint(
                 f"the grammar is not LALR(1), and only such grammars are supported: {message}\n"
                 "Rewrite the rules so that one token of look-ahead decides, or give one rule a higher priority",
@@ -103,6 +104,8 @@ class Source:
         return None
 
 
+_ITEMS_OF_A_STATE: Final = re.compile(r"\n    collision occurred in state: \{.*?\n    \}", re.DOTALL)
+"""What Lark adds to a conflict where its tables keep their items."""
 _WORDS: Final = frozenset(
     re.findall(
         r"\w+",
