@@ -9,7 +9,7 @@ from numba import njit
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.completion_kernels import completes_within, completion, relaxed_state
 from constrained_diffusion.automata.pushdown_kernels import END_CLASS, FAR, FULL
-from constrained_diffusion.inference.search_kernels import keep_way, sift
+from constrained_diffusion.inference.search_kernels import heapify, keep_way, pop, sift
 
 _DROPPED = -1
 
@@ -94,15 +94,12 @@ def _expand(tables, store, guide, state, relaxed, rank, score, weight, bound, lo
         if value > lowest:
             values[size], at[size] = value, place
             size += 1
-    for i in range(size // 2 - 1, -1, -1):
-        sift(values, at, i, size)
+    heapify(values, at, size)
     while size > 0:
         if (count == len(worst) and values[0] <= -worst[0]) or work[0] <= 0 or store.counts[FULL]:
             return count, max(left_out, values[0])
-        place = at[0]
+        place = pop(values, at, size)
         size -= 1
-        values[0], at[0] = values[size], at[size]
-        sift(values, at, 0, size)
         work[0] -= 1
         target, reached = kernels.follow(tables, store, guide, state, place)
         if target < 0:
@@ -132,8 +129,7 @@ def _put(best, count, value, rank, label, target, reached):
         worst[slot], slots[slot] = -value, slot
         count += 1
         if count == width:
-            for i in range(width // 2 - 1, -1, -1):
-                sift(worst, slots, i, width)
+            heapify(worst, slots, width)
     elif value <= -worst[0]:
         return count, value
     else:

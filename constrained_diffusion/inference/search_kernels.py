@@ -36,6 +36,22 @@ def sift(scores, places, at, size):
     scores[at], places[at] = score, place
 
 
+@njit(cache=True, nogil=True, inline="always")
+def heapify(scores, places, size):
+    """Makes a heap of the first ``size`` scores, whose greatest comes first."""
+    for at in range(size // 2 - 1, -1, -1):
+        sift(scores, places, at, size)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def pop(scores, places, size):
+    """Takes the greatest off a heap of that size; gives its place."""
+    place = places[0]
+    scores[0], places[0] = scores[size - 1], places[size - 1]
+    sift(scores, places, 0, size - 1)
+    return place
+
+
 @njit(cache=True, nogil=True)
 def _expand(tables, store, guide, position, rank, level, weight, bound, wanted, lowest, best, found, tries, heap, work):
     """Adds what may follow one state of a level to the candidates; gives the greatest bound that was not looked at.
@@ -54,16 +70,13 @@ def _expand(tables, store, guide, position, rank, level, weight, bound, wanted, 
         if value > lowest:
             heap_scores[size], heap_places[size] = value, place
             size += 1
-    for at in range(size // 2 - 1, -1, -1):
-        sift(heap_scores, heap_places, at, size)
+    heapify(heap_scores, heap_places, size)
     added = 0
     while size > 0:
         if heap_scores[0] <= best[wanted - 1] or added >= wanted or work[0] <= 0 or store.counts[FULL]:
             return heap_scores[0]
-        place = heap_places[0]
+        place = pop(heap_scores, heap_places, size)
         size -= 1
-        heap_scores[0], heap_places[0] = heap_scores[size], heap_places[size]
-        sift(heap_scores, heap_places, 0, size)
         work[0] -= 1
         target, reached = kernels.follow(tables, store, guide, state, place)
         if target < 0:
