@@ -39,6 +39,18 @@ _INFILL_EXAMPLE: Final = """example:
 _CHOOSE_EXAMPLE: Final = """example:
   constrained-diffusion choose "Is the letter friendly? Dear Ada, thank you!" yes no
 """
+_SCHEMA_CHOICES: Final = (
+    (
+        "--whitespace",
+        ("flexible", "compact", "spaced", "indented"),
+        "between the tokens of the JSON; flexible is whatever json.dumps writes",
+    ),
+    ("--property-order", ("declared", "any"), "of the members of objects; declared is as the schema lists them"),
+    ("--formats", ("enforce", "annotate"), "annotate: a format is only warned of"),
+    ("--escapes", ("allow", "forbid"), "forbid: strings have no backslash"),
+    ("--additional-properties", ("spec", "forbid"), "forbid: objects are closed unless their schema opens them"),
+)
+"""Options of schemas, what they may be, the default first, and what they mean."""
 _PROMPT_HELP: Final = "the prompt; - reads it from standard input"
 _EXIT_CODES: Final = """exit codes:
   0  all is well
@@ -136,30 +148,8 @@ def _add_command(
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schema", type=Path, required=True, metavar="FILE", help="a JSON Schema")
-    parser.add_argument(
-        "--whitespace",
-        default="flexible",
-        choices=("flexible", "compact", "spaced", "indented"),
-        help="between the tokens of the JSON (default: flexible, whatever json.dumps writes)",
-    )
-    parser.add_argument(
-        "--property-order",
-        default="declared",
-        choices=("declared", "any"),
-        help="of the members of objects (default: declared, as the schema lists them)",
-    )
-    parser.add_argument(
-        "--formats",
-        default="enforce",
-        choices=("enforce", "annotate"),
-        help="annotate: a format is only warned of (default: enforce)",
-    )
-    parser.add_argument(
-        "--escapes",
-        default="allow",
-        choices=("allow", "forbid"),
-        help="forbid: strings have no backslash (default: allow)",
-    )
+    for option, choices, meaning in _SCHEMA_CHOICES:
+        parser.add_argument(option, default=choices[0], choices=choices, help=f"{meaning} (default: {choices[0]})")
     parser.add_argument(
         "--any-depth",
         type=_depth,
@@ -170,12 +160,6 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-count", type=int, default=128, metavar="N", help="how far maxLength and maxItems are counted (128)"
-    )
-    parser.add_argument(
-        "--additional-properties",
-        default="spec",
-        choices=("spec", "forbid"),
-        help="forbid: objects are closed unless their schema opens them (default: spec)",
     )
     parser.add_argument(
         "--lenient",

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -26,6 +27,22 @@ class Enumerated:
     @property
     def best(self) -> float:
         return max(self.texts.values())
+
+
+def shortest_completions(matches, most=6):
+    """The least tokens of the toy vocabulary, at most ``most``, that complete a prefix, end token included."""
+    pieces = [piece for piece in TOY.tokens if piece is not None]
+
+    @cache
+    def least(text):
+        level = {text}
+        for tokens in range(1, most + 1):
+            if any(matches(candidate) for candidate in level):
+                return tokens
+            level = {candidate + piece for candidate in level for piece in pieces}
+        return math.inf
+
+    return least
 
 
 def enumerate_canvases(logits, matches, *, prefix=b"", can_finish=None, pins=None, temperature=1.0, vocabulary=TOY):

@@ -2,11 +2,12 @@
 
 import itertools
 import math
+from functools import cache
 
 import pytest
 import torch
 from compositions import TOYS, constraint_of, is_text, trees
-from enumeration import TOY, enumerate_canvases
+from enumeration import TOY, enumerate_canvases, shortest_completions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_posterior import check_listing, logits_kinds, make_logits, text_key
@@ -132,6 +133,11 @@ def test_pins_are_met_or_refused(name, length, seed, data):
     assert expected.texts[text_key(posterior.map())] == pytest.approx(expected.best, rel=1e-4)
 
 
+@cache
+def completions_of(name):
+    return shortest_completions(matcher(TREES[name]), most=5)
+
+
 @settings(deadline=None, max_examples=60)
 @given(cases, st.text("ab", max_size=6), st.integers(1, 3), st.integers(0, 4), st.integers(0, 10**6))
 def test_a_canvas_behind_another_one_with_a_budget(name, given_text, length, budget, seed):
@@ -142,7 +148,7 @@ def test_a_canvas_behind_another_one_with_a_budget(name, given_text, length, bud
     except cd.errors.InfeasibleError:
         assert not any(is_text(TREES[name], given_text + text) for text in TEXTS[:63])
         return
-    finishes = shortest_completions(name)
+    finishes = completions_of(name)
     expected = enumerate_canvases(
         logits := make_logits("random", length, len(TOY), seed),
         matcher(TREES[name]),
@@ -159,28 +165,6 @@ def test_a_canvas_behind_another_one_with_a_budget(name, given_text, length, bud
     if bool(posterior.certified):
         assert expected.texts[text_key(posterior.map())] == pytest.approx(expected.best, rel=1e-4)
     check_listing(posterior, expected.texts, 1 + seed % 12)
-
-
-KNOWN = {}
-
-
-def shortest_completions(name):
-    """The least tokens that complete a prefix, end token included, by breadth-first search over texts."""
-    known = KNOWN.setdefault(name, {})
-    matches = matcher(TREES[name])
-
-    def least(text):
-        if text not in known:
-            known[text] = math.inf
-            level = {text}
-            for tokens in range(1, 6):
-                if any(matches(candidate) for candidate in level):
-                    known[text] = tokens
-                    break
-                level = {candidate + piece for candidate in level for piece in (b"a", b"b", b"ab", b"ba")}
-        return known[text]
-
-    return least
 
 
 @pytest.mark.parametrize("source", ["start:", "start: nothing\nnothing:"])

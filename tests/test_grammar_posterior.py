@@ -11,7 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from enumeration import END, PAD, TOY, enumerate_canvases
+from enumeration import END, PAD, TOY, enumerate_canvases, shortest_completions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark, UnexpectedInput
@@ -112,7 +112,7 @@ def test_pins_are_met_or_refused(case, length, seed, data):
 def test_a_canvas_ends_only_where_the_text_can_still_be_completed(case, length, budget, seed):
     logits = make_logits("random", length, len(TOY), seed)
     name, automaton = case[0], AUTOMATA[case]
-    finishes = shortest_completions(name)
+    finishes = shortest_completions(matcher(name))
     expected = enumerate_canvases(logits, matcher(name), can_finish=lambda text: finishes(text) <= budget)
     if expected.log_z == -math.inf:
         with pytest.raises(cd.errors.InfeasibleError):
@@ -157,7 +157,7 @@ def test_the_k_best_texts_meet_pins(case, length, seed, k, data):
 @given(cases, st.integers(1, 4), st.integers(0, 5), st.integers(0, 10**6), st.integers(1, 12))
 def test_the_k_best_texts_fit_the_budget(case, length, budget, seed, k):
     logits = make_logits("random", length, len(TOY), seed)
-    finishes = shortest_completions(case[0])
+    finishes = shortest_completions(matcher(case[0]))
     expected = enumerate_canvases(logits, matcher(case[0]), can_finish=lambda text: finishes(text) <= budget)
     if expected.log_z == -math.inf:
         return
@@ -192,25 +192,6 @@ def test_the_k_best_texts_of_a_batch_and_behind_the_end():
     assert log_prob[2].tolist() == [0.0] + [-math.inf] * 5
 
 
-def shortest_completions(name):
-    """The least tokens that complete a prefix, end token included, by breadth-first search over texts."""
-    matches = matcher(name)
-    known = {}
-
-    def least(text):
-        if text not in known:
-            known[text] = math.inf
-            level = [text]
-            for tokens in range(1, 7):
-                if any(matches(candidate) for candidate in level):
-                    known[text] = tokens
-                    break
-                level = {candidate + piece for candidate in level for piece in (b"a", b"b", b"ab", b"ba")}
-        return known[text]
-
-    return least
-
-
 @pytest.mark.parametrize("case", sorted(AUTOMATA))
 def test_samples_follow_the_posterior(case):
     logits = make_logits("random", 4, len(TOY), 3) * 0.4
@@ -230,7 +211,7 @@ def test_states_carry_over_canvases(case, ids):
     """From the state behind a text exactly its continuations are in the language."""
     automaton, matches = AUTOMATA[case], matcher(case[0])
     prefix = TOY.decode(ids)
-    if shortest_completions(case[0])(prefix) > 4:
+    if shortest_completions(matcher(case[0]))(prefix) > 4:
         return
     state = automaton.advance(None, ids)
     logits = make_logits("random", 4, len(TOY), sum(ids))

@@ -17,11 +17,7 @@ _LINE_BREAK: Final = "\u23ce"
 
 
 def picture(trace: "Sequence[PassRecord]") -> Table:
-    """The most probable text of each pass, coloured, for ``rich.print``.
-
-    Green is a token that no later pass changes, red one that this pass has changed and a later one changes again,
-    yellow one that this pass has left alone and a later one changes.
-    """
+    """The most probable text of each pass, coloured as ``Generation.picture`` says."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("canvas", "pass", "open", "log Z"):
         table.add_column(name, justify="right", no_wrap=True, style="dim")
