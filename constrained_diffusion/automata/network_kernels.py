@@ -49,6 +49,149 @@ def _shortened(distance, source, step, target):
     return is_shorter
 
 
+@njit(cache=True, nogil=True)
+def guessed_steps(
+    scan, call, tag, back, start, push, undo_begin, undo_window, undo_place, window_of, state_of, entry, limit
+):
+    """The steps of a network of whose stack a window is known (see ``guessing``): its table, where the states of each
+    guess begin and what they are, which states accept, and whether there are more than ``limit`` of them.
+
+    Args:
+        scan, call, tag, back, start: the network.
+        push, undo_begin, undo_window, undo_place: int32 [W, Q], the window behind a push; int64 [W + 1] and int32, the
+            windows and symbols from which a push leads to each.
+        window_of, state_of: int32 [N]; entry: int32 [W, S], the number of each window and state.
+    """
+    n, classes = len(window_of), scan.shape[1]
+    table = np.full((n, classes), -1, np.int32)
+    accepting = np.zeros(n, np.bool_)
+    begin, targets = np.zeros(1025, np.int64), np.empty(1024, np.int32)
+    guesses, size = 0, 0
+    pending, found = np.empty(n, np.int32), np.empty(n, np.int32)
+    seen, is_found = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    tried = 0
+    for node in range(n):
+        for byte in range(classes + 1):
+            tried += 1
+            pending[0], seen[node] = node, tried
+            count, n_found, i = 1, 0, 0
+            while i < count:
+                window, state = window_of[pending[i]], state_of[pending[i]]
+                i += 1
+                if byte < classes and scan[state, byte] >= 0:
+                    target = entry[window, scan[state, byte]]
+                    if is_found[target] != tried:
+                        is_found[target] = tried
+                        found[n_found] = target
+                        n_found += 1
+                    continue
+                if byte < classes and call[state, byte] >= 0:
+                    place = call[state, byte]
+                    target = entry[push[window, place], start[place]]
+                    if seen[target] != tried:
+                        seen[target], pending[count] = tried, target
+                        count += 1
+                    continue
+                if tag[state] < 0:
+                    continue
+                if window == 0 and byte == classes:
+                    accepting[node] = True
+                for j in range(undo_begin[window], undo_begin[window + 1]):
+                    behind = back[undo_place[j], tag[state]]
+                    if behind >= 0 and seen[entry[undo_window[j], behind]] != tried:
+                        target = entry[undo_window[j], behind]
+                        seen[target], pending[count] = tried, target
+                        count += 1
+            if n_found == 1:
+                table[node, byte] = found[0]
+            elif n_found > 1:
+                targets, begin = _with_room(targets, size + n_found), _with_room(begin, guesses + 2)
+                targets[size : size + n_found] = found[:n_found]
+                size += n_found
+                table[node, byte] = -2 - guesses
+                guesses += 1
+                begin[guesses] = size
+        if size > limit:
+            break
+    return table, begin[: guesses + 1].copy(), targets[:size].copy(), accepting, size > limit
+
+
+@njit(cache=True, nogil=True)
+def _with_room(array, size):
+    """The array, twice as long where it has less room."""
+    while len(array) < size:
+        grown = np.zeros(2 * len(array), array.dtype)
+        grown[: len(array)] = array
+        array = grown
+    return array
+
+
+@njit(cache=True, nogil=True, inline="always")
+def guess(table, begin, state, byte):
+    """Where the states of the guess behind a byte begin and end, if it is one."""
+    step = table[state, byte]
+    return (begin[-2 - step], begin[-1 - step]) if step < -1 else (np.int64(0), np.int64(0))
+
+
+@njit(cache=True, nogil=True)
+def pairs_met(table, begin, target, side, column, side_column, limit):
+    """int32 [N, M]: numbers of the pairs of states that some text leads to, that of the starts first, else -1; and how
+    many there are, more than ``limit`` where it was given up.
+
+    Args:
+        table, begin, target: a guessing automaton. side: int32 [M, K], the table of another automaton.
+        column, side_column: int64 [classes], the columns of both for each class of bytes.
+    """
+    number = np.full((len(table), len(side)), -1, np.int32)
+    number[0, 0] = 0
+    pending = [(np.int64(0), np.int64(0))]
+    count = 1
+    while len(pending) > 0 and count <= limit:
+        state, beside = pending.pop()
+        for byte in range(len(column)):
+            following = np.int64(side[beside, side_column[byte]])
+            step = np.int64(table[state, column[byte]])
+            if following < 0 or step == -1:
+                continue
+            first, last = guess(table, begin, state, column[byte])
+            for i in range(first, max(last, first + 1)):
+                reached = step if step >= 0 else np.int64(target[i])
+                if number[reached, following] < 0:
+                    number[reached, following] = count
+                    count += 1
+                    pending.append((reached, following))
+    return number, count
+
+
+@njit(cache=True, nogil=True)
+def steps_of_pairs(table, begin, target, side, column, side_column, number, count):
+    """The table of the numbered pairs (see ``pairs_met``), where their guesses begin, and their states."""
+    out = np.full((count, len(column)), -1, np.int32)
+    begins, targets = np.zeros(1025, np.int64), np.empty(1024, np.int32)
+    guesses, size = 0, 0
+    for state in range(len(table)):
+        for beside in range(len(side)):
+            if number[state, beside] < 0:
+                continue
+            for byte in range(len(column)):
+                following = side[beside, side_column[byte]]
+                step = table[state, column[byte]]
+                if following < 0 or step == -1:
+                    continue
+                if step >= 0:
+                    out[number[state, beside], byte] = number[step, following]
+                    continue
+                first, last = guess(table, begin, state, column[byte])
+                targets, begins = _with_room(targets, size + last - first), _with_room(begins, guesses + 2)
+                for i in range(first, last):
+                    targets[size + i - first] = number[target[i], following]
+                size += last - first
+                out[number[state, beside], byte] = -2 - guesses
+                guesses += 1
+                begins[guesses] = size
+    return out, begins[: guesses + 1].copy(), targets[:size].copy()
+
+
 class Moves(NamedTuple):
     """What ``network_effects`` needs of a network, see ``network``.
 

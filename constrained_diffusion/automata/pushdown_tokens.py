@@ -13,15 +13,17 @@ from constrained_diffusion.automata import completion_kernels
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import END_CLASS
+from constrained_diffusion.automata.guessing import GuessingAutomaton
 from constrained_diffusion.automata.lexicon import lexicon_of
-from constrained_diffusion.automata.lifting import Lifted, token_classes
-from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
+from constrained_diffusion.automata.lifting import Lifted, lift, lift_guessing, token_classes
+from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton, any_bytes
 from constrained_diffusion.automata.records import by_reference
 from constrained_diffusion.automata.relaxation import Relaxation
 from constrained_diffusion.automata.seams import seam_effects
-from constrained_diffusion.automata.token_effects import effects, joined, network_effects
-from constrained_diffusion.automata.vocabulary import Vocabulary
+from constrained_diffusion.automata.token_effects import effects, network_classes
+from constrained_diffusion.automata.vocabulary import Vocabulary, joined
 from constrained_diffusion.errors import ModelError
+from constrained_diffusion.limits import Limits
 
 Result = TypeVar("Result")
 
@@ -35,20 +37,32 @@ _LONGEST_SPELLING: Final = 64
 """Ways to the end are spelled with tokens of so many bytes at most."""
 
 
-def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary) -> Lifted:
-    """The same edges on finer token classes: tokens of one class do the same to every exact state.
+def lifted_relaxation(
+    automaton: PushdownAutomaton, relaxation: Relaxation, vocabulary: Vocabulary, limits: Limits
+) -> Lifted:
+    """The relaxation on tokens; those of one class do the same to every exact state.
 
-    Tokens that the relaxation cannot tell apart may still open or close different numbers of brackets.
+    Raises:
+        LimitExceeded: it has more than ``limits.max_edges`` steps.
+    """
+    network = automaton.grammar.network
+    if network is None:
+        return _refined(lift(relaxation.dfa, vocabulary, lexicon_of(vocabulary), limits), automaton, vocabulary)
+    is_free = automaton.side.same_language(any_bytes())
+    classes, representatives = network_classes(network, None if is_free else automaton.side, vocabulary)
+    guesses = relaxation.guesses or GuessingAutomaton.without_guesses(relaxation.dfa)
+    return lift_guessing(guesses, vocabulary, classes, representatives, limits)
+
+
+def _refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary) -> Lifted:
+    """The same edges on finer token classes.
+
+    Tokens that the relaxation of a grammar cannot tell apart may still open or close different numbers of brackets.
     """
     tokens = np.flatnonzero(lifted.class_of_token > END_CLASS)
     texts = [vocabulary.spellings[token] or b"" for token in tokens.tolist()]
     grammar = automaton.grammar
-    told_apart: list[NDArray[Any]] = []
-    if grammar.network is None:
-        told_apart += [effects(grammar, texts)]
-    else:
-        inside, _ = token_classes(grammar.network.without_stack, vocabulary, lexicon_of(vocabulary))
-        told_apart += [*network_effects(grammar.network, texts).T, inside[tokens]]
+    told_apart: list[NDArray[Any]] = [effects(grammar, texts)]
     if grammar.frame is not None:
         outside, _ = token_classes(grammar.frame.automaton(grammar.byte_class), vocabulary, lexicon_of(vocabulary))
         told_apart += [outside[tokens], *seam_effects(automaton, grammar.frame, texts).T]

@@ -31,7 +31,7 @@ from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
 from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
-from constrained_diffusion.automata.pushdown_tokens import ExactStates, StateNumbers, refined
+from constrained_diffusion.automata.pushdown_tokens import ExactStates, StateNumbers, lifted_relaxation
 from constrained_diffusion.automata.relaxation import largest_relaxation
 from constrained_diffusion.automata.storage import kept_on_disk, read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary, token_ids
@@ -74,18 +74,18 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
             f"{constraint!r} compiles to {type(automaton).__name__}; expected a finite or a pushdown automaton",
             construct=type(constraint).__name__,
         )
-    return TokenAutomaton(automaton, vocabulary, _lifted(constraint, automaton, vocabulary, limits))
+    _check_possible(constraint, automaton)
+    lifted = lift(automaton, vocabulary, lexicon_of(vocabulary), limits)
+    _check_spelled(constraint, automaton, lifted, vocabulary)
+    return TokenAutomaton(automaton, vocabulary, lifted)
 
 
-def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits: Limits) -> Lifted:
-    _check_possible(constraint, dfa)
-    lifted = lift(dfa, vocabulary, lexicon_of(vocabulary), limits)
+def _check_spelled(constraint: Constraint, dfa: ByteDFA, lifted: Lifted, vocabulary: Vocabulary) -> None:
     if lifted.distance[dfa.start] >= UNREACHABLE:
         raise InfeasibleError(
             f"the vocabulary of {len(vocabulary)} tokens cannot spell any text of {constraint!r}; "
             f"shortest is {shown(dfa.shortest_text())[:60]!r}{_known_specials(dfa.shortest_text(), vocabulary)}"
         )
-    return lifted
 
 
 def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
@@ -128,8 +128,9 @@ def _newly_compiled_grammar(
 ) -> TokenAutomaton:
     _check_possible(constraint, automaton)
     automaton, relaxation = largest_relaxation(automaton, limits)
-    lifted = _lifted(constraint, relaxation.dfa, vocabulary, limits)
-    lifted = refined(lifted, automaton, vocabulary)
+    lifted = lifted_relaxation(automaton, relaxation, vocabulary, limits)
+    if relaxation.guesses is None:
+        _check_spelled(constraint, relaxation.dfa, lifted, vocabulary)
     exact = ExactStates(automaton, relaxation, lifted, vocabulary)
     if exact.completion(automaton.start) >= UNREACHABLE:
         raise InfeasibleError(
