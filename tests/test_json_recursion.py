@@ -70,7 +70,7 @@ WRITERS = ({}, {"separators": (",", ":")}, {"indent": 2})
 
 
 def compiled(name):
-    return cd.json_schema(SCHEMAS[name], any_depth=None)
+    return cd.json_schema(SCHEMAS[name])
 
 
 def mutated(rng, value):
@@ -151,19 +151,20 @@ def test_forty_deep_and_deeper():
         assert not constraint.matches(text[:-1])
         assert not constraint.matches(text.replace('"v": 0', '"v": "0"'))
     assert constraint.bounds == ()
-    assert cd.json_schema({}, any_depth=None).matches("[" * 500 + "]" * 500)
+    assert cd.json_schema({}).matches("[" * 500 + "]" * 500)
 
 
 def test_what_is_bounded_says_so_and_what_is_not_says_nothing():
     assert isinstance(cd.json_schema(TREE).default_automaton, PushdownAutomaton)
     open_object = {"type": "object"}
-    assert isinstance(cd.json_schema(open_object).default_automaton, ByteDFA)
-    assert cd.json_schema(open_object).bounds == ("any JSON at /*: nested at most 2 deep",)
-    assert cd.json_schema(open_object, any_depth=None).bounds == ()
+    assert isinstance(cd.json_schema(open_object).default_automaton, PushdownAutomaton)
+    assert cd.json_schema(open_object).bounds == ()
+    assert isinstance(cd.json_schema(open_object, any_depth=2).default_automaton, ByteDFA)
+    assert cd.json_schema(open_object, any_depth=2).bounds == ("any JSON at /*: nested at most 2 deep",)
     assert cd.json_schema(OPEN).bounds == ()
     assert cd.json_schema(TREE, any_depth=2).bounds
     assert isinstance(cd.json_schema(TREE, any_depth=2).default_automaton, ByteDFA)
-    assert cd.json_schema({"type": "integer"}, any_depth=None).bounds == ()
+    assert cd.json_schema({"type": "integer"}).bounds == ()
 
 
 def test_a_schema_that_no_finite_value_satisfies():
@@ -286,7 +287,7 @@ def test_what_cannot_be_combined_is_refused_by_name():
     with pytest.raises(cd.errors.UnsupportedConstraint, match="~json_schema"):
         _ = ~tree
     with pytest.raises(cd.errors.UnsupportedConstraint, match="any_depth"):
-        _ = tree & cd.json_schema({}, any_depth=None)
+        _ = tree & cd.json_schema({})
     with pytest.raises(cd.errors.UnsupportedConstraint, match="any_depth"):
         _ = tree & cd.grammar('start: "x"')
     with pytest.raises(cd.errors.UnsupportedConstraint, match="at most 1000 texts"):

@@ -4,8 +4,8 @@ Of each stack a window is known: its top symbols, and what stands on the bottom.
 the end of what was called it goes on below every window on which that symbol may have stood. So a text may lead to
 several states. They are not made into one, as in a ``ByteDFA``: what is still taken for open would be carried along in
 every set, and with many places to come back to these are too many. Inference does not mind: each way weighs for itself,
-and the one that the exact automaton takes is among them. A text that can be guessed in several ways counts several times
-in sums over the relaxation, which only makes them larger.
+and the one that the exact automaton takes is among them. A text that can be guessed in several ways counts several
+times in sums over the relaxation, which only makes them larger.
 """
 
 from dataclasses import dataclass

@@ -199,7 +199,8 @@ class Moves(NamedTuple):
         start: int32 [Q], the state in which a call begins that comes back to a place.
         owner: int32 [S], the automaton of each state.
         caller_begin, callers: int64 [B + 1] and int32, the places that each automaton comes back to.
-        states: int32 [S], all states; changing: int32, those in which the stack may change.
+        by_target: int32 [K, S], all states, in the order of those that a byte leads to; where it leads nowhere, last.
+        changing: int32, the states in which the stack may change.
         may_change: bool [K, K], behind such a byte, such another one may change the stack.
         may_end, may_end_again: bool [K], an automaton may have ended where such a byte comes; the one behind it, too.
     """
@@ -212,7 +213,7 @@ class Moves(NamedTuple):
     owner: NDArray[np.int32]
     caller_begin: NDArray[np.int64]
     callers: NDArray[np.int32]
-    states: NDArray[np.int32]
+    by_target: NDArray[np.int32]
     changing: NDArray[np.int32]
     may_change: NDArray[np.bool_]
     may_end: NDArray[np.bool_]
@@ -244,19 +245,34 @@ def network_effects(moves, begins, buffer):
             is_known[p] = is_changing and moves.may_end[text[p]]
             if is_known[p]:
                 _measure_behind(moves, behind, is_known, stack, text, p)
-        states = moves.states if is_inside else moves.changing
-        for state in states if len(text) > 0 else moves.changing[:0]:
-            if moves.scan[state, text[0]] >= 0:
-                if not is_inside:
-                    continue
-            elif moves.call[state, text[0]] < 0 and not (moves.tag[state] >= 0 and is_known[0]):
-                continue
-            number = _network_effect(moves, behind, is_known, stack, text, 0, state, True)
-            if number != 0:
-                place = (np.uint64(state + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
-                out[k, 0] += mix(place)
-                out[k, 1] += mix(place ^ np.uint64(0x5851F42D4C957F2D))
+        if len(text) == 0:
+            continue
+        for state in moves.changing:
+            if moves.scan[state, text[0]] < 0 and (
+                moves.call[state, text[0]] >= 0 or (moves.tag[state] >= 0 and is_known[0])
+            ):
+                number = _network_effect(moves, behind, is_known, stack, text, 0, state, True)
+                _add_effect(out[k], state, number)
+        if not is_inside:
+            continue
+        last, number = np.int32(-1), np.uint64(0)
+        for state in moves.by_target[text[0]]:
+            target = moves.scan[state, text[0]]
+            if target < 0:
+                break
+            if target != last:
+                last, number = target, _network_effect(moves, behind, is_known, stack, text, 1, target, True)
+            _add_effect(out[k], state, number)
     return out
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_effect(out, state, number):
+    """Adds the effect on one state to that on all."""
+    if number != 0:
+        place = (np.uint64(state + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
+        out[0] += mix(place)
+        out[1] += mix(place ^ np.uint64(0x5851F42D4C957F2D))
 
 
 @njit(cache=True, nogil=True)

@@ -4,6 +4,7 @@ import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar, final
 
 import numpy as np
@@ -236,20 +237,27 @@ class StateNumbers:
         return b"".join(reversed(pieces))
 
 
+@lru_cache(maxsize=8)
+def _spelling_table(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
+    """A token for each spelling that is not too long; and the table of spellings of a ``Book``."""
+    tokens = lexicon_of(vocabulary).token_of_spelling
+    spelled = [vocabulary.spellings[token] or b"" for token in tokens.tolist()]
+    is_kept = np.fromiter((len(spelling) <= _LONGEST_SPELLING for spelling in spelled), np.bool_, len(spelled))
+    kept = [spelled[i] for i in np.flatnonzero(is_kept).tolist()]
+    begin, text = joined(kept)
+    slots = completion_kernels.spelling_slots(begin, text, 1 << (2 * len(kept) + 1).bit_length())
+    return tokens[is_kept].astype(np.int64), (slots, begin, text, max(map(len, kept), default=0))
+
+
 def _book(automaton: PushdownAutomaton, lifted: Lifted, vocabulary: Vocabulary) -> completion_kernels.Book:
-    spelled = {
-        spelling: token
-        for token, spelling in enumerate(vocabulary.spellings)
-        if spelling and len(spelling) <= _LONGEST_SPELLING and lifted.class_of_token[token] > END_CLASS
-    }
-    begin, text = joined(list(spelled))
-    size = 1 << (2 * len(spelled) + 1).bit_length()
+    tokens, (slots, begin, text, longest) = _spelling_table(vocabulary)
+    token_class = lifted.class_of_token[tokens]
     return completion_kernels.Book(
-        slots=completion_kernels.spelling_slots(begin, text, size),
+        slots=slots,
         begin=begin,
         text=text,
-        token_class=lifted.class_of_token[list(spelled.values())].astype(np.int32),
-        longest=max(map(len, spelled), default=0),
+        token_class=np.where(token_class > END_CLASS, token_class, DEAD).astype(np.int32),
+        longest=longest,
         representatives=automaton.representatives,
         nearness=-np.minimum(lifted.distance, kernels.FAR).astype(np.float64),
         no_weight=np.zeros(lifted.num_classes),

@@ -7,6 +7,7 @@ effect of a text that is a byte longer at its front follows from that of the tex
 of a byte and an effect is looked at once, however many tokens end alike.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, final
 
@@ -23,6 +24,7 @@ from constrained_diffusion.automata.pushdown import Grammar
 from constrained_diffusion.automata.threads_nfa import NO_MATCH, UNMATCHED
 from constrained_diffusion.automata.token_kernels import number_signatures
 from constrained_diffusion.automata.vocabulary import Vocabulary, joined
+from constrained_diffusion.threads import in_parallel
 
 _UNCHANGED: Final = 0
 """In place of a terminal: none has matched, so that an earlier match stands."""
@@ -234,11 +236,21 @@ def network_effects(network: Network, vocabulary: Vocabulary, inside: NDArray[np
     spelled = [letters[begins[token] : begins[token + 1]].tobytes() for token in others.tolist()]
     numbers = {text: number for number, text in enumerate(dict.fromkeys(spelled), len(first))}
     looked_at = [letters[begins[token] : begins[token + 1]].tobytes() for token in plain[first].tolist()] + [*numbers]
-    found = np.asarray(kernels.network_effects(_moves(network), *joined(looked_at)), np.uint64)
+    found = np.concatenate(in_parallel(_effects_of(network, looked_at), len(looked_at)))
     effects = np.zeros((len(vocabulary), 2), np.uint64)
     effects[plain] = found[kind]
     effects[others] = found[[numbers[text] for text in spelled]]
     return effects
+
+
+def _effects_of(network: Network, texts: list[bytes]) -> Callable[[int, int], NDArray[np.uint64]]:
+    """What gives the effects of some of the texts, spelled in byte classes."""
+    moves = _moves(network)
+
+    def some_effects(first: int, last: int) -> NDArray[np.uint64]:
+        return np.asarray(kernels.network_effects(moves, *joined(texts[first:last])), np.uint64)
+
+    return some_effects
 
 
 def _moves(network: Network) -> kernels.Moves:
@@ -255,7 +267,7 @@ def _moves(network: Network) -> kernels.Moves:
         owner=np.repeat(np.arange(len(counts)), np.diff(network.begin)).astype(np.int32),
         caller_begin=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         callers=callers,
-        states=np.arange(network.num_states, dtype=np.int32),
+        by_target=np.argsort(-network.table, axis=0, kind="stable").T.astype(np.int32, order="C"),
         changing=np.flatnonzero(network.is_changing).astype(np.int32),
         may_change=network.may_change,
         may_end=np.any(network.taken_behind_calls, axis=(0, 1)),

@@ -1,7 +1,8 @@
 """The constraint that a JSON Schema, or a Python type, describes."""
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Literal, final, get_args
@@ -39,7 +40,7 @@ Escapes = Literal["allow", "forbid"]
 
 _WITHOUT_BACKSLASH: Final = ex.Repetition(ex.Bytes(ex.byte_mask(set(range(256)) - {0x5C})))
 _BOUNDED_DEPTH: Final = 2
-"""How deep any JSON nests unless told otherwise; what recursion to any depth gives way to if it branches too much."""
+"""What recursion to any depth gives way to if it branches too much."""
 _MOST_DIGITS: Final = 28
 """Digits of a ``Decimal`` before its point: as many as it is calculated with by default."""
 _SMALL: Final = Limits(max_work=2_000_000, max_places=256, max_states=20_000)
@@ -125,8 +126,8 @@ class JsonSchema(RegularConstraint):
 
 def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compiler, ex.Expression]:
     """The expression; recursion is followed less far where it branches too much."""
-    for any_depth, ref_depth in _depths(style):
-        compiler = Compiler(document, replace(style, any_depth=any_depth, ref_depth=ref_depth), limits)
+    for depth in itertools.chain([style.any_depth], range(_deepest(style), -1, -1)):
+        compiler = Compiler(document, replace(style, any_depth=depth), limits)
         try:
             expression = compiler.root()
         except Exhausted:
@@ -135,18 +136,13 @@ def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compile
             raise InvalidConstraint("the schema describes values that nest too deep to be written out") from error
         if compiler.unlisted_arrays > MANY_ARRAYS and style.unique_groups > FEWER_GROUPS:
             return _compiled(document, replace(style, unique_groups=FEWER_GROUPS), limits)
-        if any_depth is not None and compiler.is_recursive:
-            # It takes a stack as it is: then any JSON may nest as deep as the rest.
-            return _compiled(document, replace(style, any_depth=None), limits)
         return compiler, expression
     raise LimitExceeded("max_schema_work", limits.max_schema_work, "the work to read the schema")
 
 
-def _depths(style: Style) -> Iterator[tuple[int | None, int | None]]:
-    """Depths of any JSON and of references that are tried, in order."""
-    yield style.any_depth, style.ref_depth
-    deepest = _BOUNDED_DEPTH if style.ref_depth is None else style.ref_depth - 1
-    yield from ((depth, depth) for depth in range(deepest, -1, -1))
+def _deepest(style: Style) -> int:
+    """The depth that is tried where the one asked for branches too much."""
+    return _BOUNDED_DEPTH if style.any_depth is None else style.any_depth - 1
 
 
 def json_schema(
@@ -157,7 +153,7 @@ def json_schema(
     formats: Formats = "enforce",
     escapes: Escapes = "allow",
     lenient: bool = False,
-    any_depth: int | Literal["auto"] | None = "auto",
+    any_depth: int | None = None,
     max_count: int = DEFAULT_MAX_COUNT,
     additional_properties: AdditionalProperties = "spec",
     registry: Registry[Any] | None = None,
@@ -180,10 +176,8 @@ def json_schema(
         escapes: ``"forbid"``: strings have no backslash, and so neither quotes nor line breaks in them.
         lenient: note what cannot be enforced among the warnings instead of refusing it.
         any_depth: how deep a value may nest where the schema allows any JSON, and how often a schema that refers to
-            itself is followed: None is to any depth, which takes a pushdown automaton. ``"auto"``: a schema that refers
-            to itself is followed to any depth, and so is any JSON in it; any JSON in others nests at most 2 deep, which
-            a finite automaton can tell: None takes some ten times as long to compile there, and large schemas may
-            reach a limit.
+            itself is followed. None is to any depth, which takes a pushdown automaton; with a number a finite one does,
+            so that the constraint can be complemented, intersected with another such, and put beside grammars.
         max_count: how far ``maxLength`` and ``maxItems`` are counted; beyond it less is accepted than they allow.
         additional_properties: ``"spec"``: objects are open unless their schema closes them; ``"forbid"``: an
             object with ``properties`` but without ``additionalProperties`` is closed. Types always forbid.
@@ -205,20 +199,19 @@ def json_schema(
     _check_option("escapes", escapes, get_args(Escapes))
     _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
     enforces_formats = formats == "enforce"
-    if any_depth is not None and not (isinstance(any_depth, str) and any_depth == "auto"):
+    if any_depth is not None:
         whole_number(any_depth, "any_depth", InvalidConstraint, least=0)
     whole_number(max_count, "max_count", InvalidConstraint, least=1)
     instance_of(limits, Limits, "limits", InvalidConstraint)
     if registry is not None:
         instance_of(registry, Registry, "registry", InvalidConstraint)
-    depths = (_BOUNDED_DEPTH, None) if any_depth == "auto" else (any_depth, any_depth)
     if isinstance(schema_or_type, Mapping | bool):
         document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
-        style = Style(whitespace, property_order, *depths, max_count, additional_properties, document.float_forms)
+        style = Style(whitespace, property_order, any_depth, max_count, additional_properties, document.float_forms)
         return JsonSchema(document, style, limits, escapes=escapes)
     adapter = type_adapter(schema_or_type)
     document = Document(schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
-    style = Style(whitespace, property_order, *depths, max_count, "forbid", float_forms=False)
+    style = Style(whitespace, property_order, any_depth, max_count, "forbid", float_forms=False)
     return JsonSchema(document, style, limits, adapter, escapes=escapes)
 
 
