@@ -116,7 +116,8 @@ class Network:
         ends = np.flatnonzero(self.tag != DEAD)
         owner = np.searchsorted(self.begin, ends, side="right") - 1
         changes[ends] |= self.taken_behind_calls[owner, self.tag[ends]]
-        return np.asarray(entered.T.astype(np.int64) @ changes.astype(np.int64) > 0, np.bool_)
+        # Products of floats are fast, and exact for counts like these.
+        return np.asarray(entered.T.astype(np.float64) @ changes.astype(np.float64) > 0, np.bool_)
 
     @cached_property
     def least(self) -> NDArray[np.int32]:
@@ -327,18 +328,16 @@ class _Builder:
         node = self.nodes[number]
         items = sorted(node.items)
         rows = np.stack([self.tables[item.body][item.state] for item in items])
-        targets: dict[bytes, int] = {}
-        for k in np.flatnonzero(np.any(rows != DEAD, axis=0)).tolist():
-            column = rows[:, k]
-            key = column.tobytes()
-            if key not in targets:
-                following = [
-                    item._replace(state=to) for item, to in zip(items, column.tolist(), strict=True) if to != DEAD
-                ]
-                targets[key] = self._node(node.owner, following)
-            node.row[k] = targets[key]
-        self._count(len(items) * (1 + len(targets)))
-        self._add_calls(number, node, np.any(rows != DEAD, axis=0))
+        targets: dict[tuple[int, ...], int] = {(DEAD,) * len(items): DEAD}
+        for k, column in enumerate(zip(*rows.tolist(), strict=True)):
+            if column not in targets:
+                following = [item._replace(state=to) for item, to in zip(items, column, strict=True) if to != DEAD]
+                targets[column] = self._node(node.owner, following)
+            if targets[column] != DEAD:
+                node.row[k] = targets[column]
+        self._count(len(items) * len(targets))
+        if any(self.called_in[item.body].get(item.state) for item in items):
+            self._add_calls(number, node, np.any(rows != DEAD, axis=0))
         ended = self._ended(node)
         if ended:
             self.ends[node.owner].setdefault(ended)

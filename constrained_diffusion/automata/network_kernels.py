@@ -199,7 +199,8 @@ class Moves(NamedTuple):
         start: int32 [Q], the state in which a call begins that comes back to a place.
         owner: int32 [S], the automaton of each state.
         caller_begin, callers: int64 [B + 1] and int32, the places that each automaton comes back to.
-        by_target: int32 [K, S], all states, in the order of those that a byte leads to; where it leads nowhere, last.
+        into: int32 [K, S], all states, in the order of those that a byte leads to; into_begin: int64 [K, S + 1], where
+            those begin from which it leads to each state.
         changing: int32, the states in which the stack may change.
         may_change: bool [K, K], behind such a byte, such another one may change the stack.
         may_end, may_end_again: bool [K], an automaton may have ended where such a byte comes; the one behind it, too.
@@ -213,7 +214,8 @@ class Moves(NamedTuple):
     owner: NDArray[np.int32]
     caller_begin: NDArray[np.int64]
     callers: NDArray[np.int32]
-    by_target: NDArray[np.int32]
+    into: NDArray[np.int32]
+    into_begin: NDArray[np.int64]
     changing: NDArray[np.int32]
     may_change: NDArray[np.bool_]
     may_end: NDArray[np.bool_]
@@ -236,40 +238,44 @@ def network_effects(moves, begins, buffer):
     behind = np.zeros((longest, (len(moves.caller_begin) - 1) * moves.back.shape[1]), np.uint64)
     is_known = np.zeros(longest, np.bool_)
     stack = np.empty(longest + len(moves.scan) + 1, np.int32)
+    sources, earlier = np.empty(len(moves.scan), np.int32), np.empty(len(moves.scan), np.int32)
     for k in range(len(out)):
         text = buffer[begins[k] : begins[k + 1]]
-        is_inside = False
         for p in range(len(text) - 1, -1, -1):
             is_changing = p == 0 or moves.may_change[text[p - 1], text[p]]
-            is_inside = is_inside or (is_changing and p > 0)
             is_known[p] = is_changing and moves.may_end[text[p]]
             if is_known[p]:
                 _measure_behind(moves, behind, is_known, stack, text, p)
-        if len(text) == 0:
-            continue
-        for state in moves.changing:
-            if moves.scan[state, text[0]] < 0 and (
-                moves.call[state, text[0]] >= 0 or (moves.tag[state] >= 0 and is_known[0])
-            ):
-                number = _network_effect(moves, behind, is_known, stack, text, 0, state, True)
-                _add_effect(out[k], state, number)
-        if not is_inside:
-            continue
-        last, number = np.int32(-1), np.uint64(0)
-        for state in moves.by_target[text[0]]:
-            target = moves.scan[state, text[0]]
-            if target < 0:
-                break
-            if target != last:
-                last, number = target, _network_effect(moves, behind, is_known, stack, text, 1, target, True)
-            _add_effect(out[k], state, number)
+            for state in moves.changing if is_changing else moves.changing[:0]:
+                is_end = moves.tag[state] >= 0 and is_known[p]
+                if moves.scan[state, text[p]] >= 0 or not (is_end or moves.call[state, text[p]] >= 0):
+                    continue
+                number = _network_effect(moves, behind, is_known, stack, text, p, state)
+                if number != 0:
+                    count = _sources(moves, text, p, state, sources, earlier)
+                    _add_effect(out[k], sources[:count], number)
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _add_effect(out, state, number):
-    """Adds the effect on one state to that on all."""
-    if number != 0:
+@njit(cache=True, nogil=True)
+def _sources(moves, text, end, state, sources, earlier):
+    """Fills in the states from which ``text[:end]`` leads to a state by steps alone; gives how many these are."""
+    sources[0] = state
+    count = 1
+    for p in range(end - 1, -1, -1):
+        earlier[:count] = sources[:count]
+        n, count = count, 0
+        for i in range(n):
+            first, last = moves.into_begin[text[p], earlier[i]], moves.into_begin[text[p], earlier[i] + 1]
+            sources[count : count + last - first] = moves.into[text[p], first:last]
+            count += last - first
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _add_effect(out, states, number):
+    """Adds the effect on some states to that on all."""
+    for state in states:
         place = (np.uint64(state + 1) * np.uint64(0x9E3779B97F4A7C15)) ^ number
         out[0] += mix(place)
         out[1] += mix(place ^ np.uint64(0x5851F42D4C957F2D))
@@ -289,21 +295,18 @@ def _measure_behind(moves, behind, is_known, stack, text, p):
                     target = moves.back[moves.callers[j], tag]
                     number = np.uint64(0)
                     if target >= 0:
-                        number = _network_effect(moves, behind, is_known, stack, text, p, target, False)
+                        number = _network_effect(moves, behind, is_known, stack, text, p, target)
                     if number != 0:
                         total += mix(number ^ np.uint64(moves.callers[j] + 1) * np.uint64(0x9E3779B97F4A7C15))
                 behind[p, body * tags + tag] = mix(total + np.uint64(tag + 1)) if total != 0 else np.uint64(0)
 
 
 @njit(cache=True, nogil=True)
-def _network_effect(moves, behind, is_known, stack, text, begin, state, is_whole):
-    """A number for what ``text[begin:]`` does from a state on a stack of which nothing is known; 0 if it is stuck, or
-    if it is the whole text and leaves the stack alone."""
+def _network_effect(moves, behind, is_known, stack, text, begin, state):
+    """A number for what ``text[begin:]`` does from a state on a stack of which nothing is known; 0 if it is stuck."""
     depth = 0
-    is_still = is_whole
     for p in range(begin, len(text)):
         while moves.scan[state, text[p]] < 0:
-            is_still = False
             place = moves.call[state, text[p]]
             tag = moves.tag[state]
             if place >= 0:
@@ -318,8 +321,6 @@ def _network_effect(moves, behind, is_known, stack, text, begin, state, is_whole
             else:
                 return behind[p, moves.owner[state] * moves.back.shape[1] + tag] if is_known[p] else np.uint64(0)
         state = moves.scan[state, text[p]]
-    if is_still:
-        return np.uint64(0)
     number = mix(np.uint64(state + 1))
     for i in range(depth):
         number = mix(number ^ np.uint64(stack[i] + 1) * np.uint64(0x9E3779B97F4A7C15))

@@ -52,7 +52,7 @@ _MOST_SCANNER_STATES: Final = 6000
 """Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
 _MOST_NETWORK_STATES: Final = 1500
 """The same of a network, whose automata are larger than scanners but hold what a stack of a grammar would have to."""
-_MOST_PLACED_STATES: Final = 10_000
+_MOST_PLACED_STATES: Final = 20_000
 """The same where the window is one symbol, and the place of the bottom or what stands on it."""
 _LARGEST_WINDOW: Final = 12
 

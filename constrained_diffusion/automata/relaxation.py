@@ -47,7 +47,7 @@ _MOST_STATES: Final = 2000
 """A relaxation of more states than these gives way to a coarser one."""
 _MOST_STATES_BETWEEN: Final = 30_000
 """Likewise one that has more before it is minimised."""
-_MOST_GUESSING_STATES: Final = 10_000
+_MOST_GUESSING_STATES: Final = 20_000
 """Likewise one of a network, whose states are so many from the beginning."""
 
 

@@ -258,6 +258,7 @@ def _moves(network: Network) -> kernels.Moves:
     counts = np.bincount(network.callee, minlength=len(network.begin) - 1)
     ends_again = np.unique(network.back[network.back != DEAD])
     ends_again = ends_again[network.tag[ends_again] != DEAD]
+    states = np.arange(network.num_states + 1)
     return kernels.Moves(
         scan=network.table,
         call=network.call,
@@ -267,7 +268,8 @@ def _moves(network: Network) -> kernels.Moves:
         owner=np.repeat(np.arange(len(counts)), np.diff(network.begin)).astype(np.int32),
         caller_begin=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         callers=callers,
-        by_target=np.argsort(-network.table, axis=0, kind="stable").T.astype(np.int32, order="C"),
+        into=np.argsort(network.table.T, axis=1, kind="stable").astype(np.int32),
+        into_begin=np.stack([np.searchsorted(column, states) for column in np.sort(network.table.T, axis=1)]),
         changing=np.flatnonzero(network.is_changing).astype(np.int32),
         may_change=network.may_change,
         may_end=np.any(network.taken_behind_calls, axis=(0, 1)),
