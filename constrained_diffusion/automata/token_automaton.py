@@ -339,14 +339,7 @@ class TokenAutomaton:
 
         Raises:
             ModelError: the folder is missing or cannot be written to.
-            UnsupportedConstraint: it is that of a schema that refers to itself.
         """
-        if self.exact is not None and self.exact.automaton.grammar.network is not None:
-            raise UnsupportedConstraint(
-                "the automaton of a recursive schema cannot be saved; save the schema and compile it again, or bound "
-                "its depth (any_depth=2)",
-                construct="recursive schema",
-            )
         header = {
             "format": np.array(_FORMAT),
             "vocabulary": np.array(self.vocabulary.fingerprint),
