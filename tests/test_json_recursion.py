@@ -328,6 +328,53 @@ def test_an_automaton_of_a_recursive_schema_is_saved_and_loaded(tmp_path, whole)
                 cd.TokenAutomaton.load(file, vocabulary)
 
 
+ANYTHING = [None, True, False, 1, -2.5e3, 0, "a", 'é"\\\n\U0001f600', "", [], {}]
+
+
+def any_value(rng, depth):
+    kind = rng.randrange(8 if depth else 4)
+    if kind < 4:
+        return rng.choice(ANYTHING)
+    if kind < 6:
+        return [any_value(rng, depth - 1) for _ in range(rng.randrange(4))]
+    return {rng.choice("abc"): any_value(rng, depth - 1) for _ in range(rng.randrange(4))}
+
+
+@pytest.mark.parametrize("whitespace", ["flexible", "compact", "spaced", "indented"])
+@pytest.mark.parametrize("escapes", ["allow", "forbid"])
+def test_any_json_is_the_same_language_beside_a_grammar(whitespace, escapes):
+    alone = cd.json_schema({}, whitespace=whitespace, escapes=escapes)
+    beside = cd.grammar('start: "x"+') + "=" + alone
+    rng, verdicts = random.Random(0), []
+    for _ in range(1500):
+        writer = rng.choice([*WRITERS, {"ensure_ascii": False}, {"indent": 1, "ensure_ascii": False}])
+        text = list(json.dumps(any_value(rng, 5), **writer))
+        for _ in range(rng.choice([0, 0, 1, 2])):
+            place = rng.randrange(len(text) + 1)
+            text[place : place + rng.randrange(2)] = rng.choice('[]{},:"\\ \n\tu1ed8d')
+        verdicts.append(alone.matches("".join(text)))
+        assert beside.matches("xx=" + "".join(text)) == verdicts[-1], text
+    assert 0.2 < sum(verdicts) / len(verdicts) < 0.8
+
+
+def test_any_json_fills_a_slot_beside_a_grammar():
+    form = cd.template("{a} = {b}", a=cd.grammar("arithmetic"), b=cd.json_schema({"type": "object"}))
+    assert form.parse('1+(2) = {"a": [[[[[1]]]]]}') == {"a": "1+(2)", "b": {"a": [[[[[1]]]]]}}
+    vocabulary = byte_vocabulary()
+    automaton = cd.compile(form, vocabulary)
+    for seed in range(10):
+        logits = torch.randn(30, len(vocabulary), generator=torch.Generator().manual_seed(seed)) * 3
+        posterior = automaton.posterior(logits)
+        for ids in (posterior.map(), posterior.sample(torch.Generator().manual_seed(seed))):
+            assert isinstance(json.loads(automaton.text(ids).split(" = ", 1)[1]), dict)
+
+
+def test_without_escapes_any_json_is_a_part_like_any_other():
+    form = cd.template("{a};{b}", a=cd.json_schema({}, escapes="forbid"), b=cd.regex("[0-9]"))
+    assert form.matches('["a", [[[["b"]]]]];1')
+    assert not form.matches('["a", [[[["\\n"]]]]];1')
+
+
 def test_a_recursive_value_is_filled_in_between_two_ends():
     whole = cd.json_schema({"type": ["array", "integer"], "items": {"$ref": "#"}}, whitespace="compact")
     filled = Infilling(b"[[1,", [None, b",7]]"], whole)

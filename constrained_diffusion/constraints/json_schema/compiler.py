@@ -17,9 +17,11 @@ from constrained_diffusion.constraints.json_schema.layout import (
     EMPTY_ARRAY,
     EMPTY_OBJECT,
     LAYOUTS,
+    Escapes,
     Whitespace,
     any_definition,
     any_value,
+    with_escapes,
 )
 from constrained_diffusion.constraints.json_schema.multiples import PLAIN, exactly, multiples_of
 from constrained_diffusion.constraints.json_schema.objects import Members, PropertyOrder
@@ -54,6 +56,7 @@ class Style:
     """
 
     whitespace: Whitespace
+    escapes: Escapes
     property_order: PropertyOrder
     any_depth: int | None
     max_count: int
@@ -118,7 +121,9 @@ class Compiler:
 
     def root(self) -> ex.Expression:
         expression = self.value((self.document.root_node,), "")
-        return expression.definition.body if isinstance(expression, ex.Call) else expression
+        return with_escapes(
+            self.style.escapes, expression.definition.body if isinstance(expression, ex.Call) else expression
+        )
 
     def value(self, claims: tuple[Claim, ...], place: str) -> ex.Expression:
         """The values that satisfy all the claims.
@@ -158,7 +163,7 @@ class Compiler:
         self._open.pop()
         shared: ex.Expression = ex.NOTHING if expression is ex.NOTHING else Shared(expression)
         if key in self._definitions and shared is not ex.NOTHING:
-            self._definitions[key].body = shared
+            self._definitions[key].body = with_escapes(self.style.escapes, shared)
             shared = ex.Call(self._definitions[key])
         if self._outermost_used >= level:
             self._known[key] = shared
@@ -217,7 +222,7 @@ class Compiler:
     def _any(self, place: str) -> ex.Expression:
         depth = self.style.any_depth
         if depth is None:
-            return ex.Call(any_definition(self.style.whitespace))
+            return ex.Call(any_definition(self.style.whitespace, self.style.escapes))
         self.bounds[f"any JSON at {place or 'the root'}: nested at most {depth} deep"] = None
         return any_value(depth, self.style.whitespace)
 

@@ -22,7 +22,7 @@ from constrained_diffusion.constraints.json_schema.compiler import (
     Style,
 )
 from constrained_diffusion.constraints.json_schema.document import Document
-from constrained_diffusion.constraints.json_schema.layout import Whitespace
+from constrained_diffusion.constraints.json_schema.layout import Escapes, Whitespace
 from constrained_diffusion.constraints.json_schema.objects import PropertyOrder
 from constrained_diffusion.constraints.json_schema.reading import Exhausted
 from constrained_diffusion.constraints.json_schema.unique import FEWER_GROUPS, MANY_ARRAYS
@@ -36,9 +36,7 @@ from constrained_diffusion.errors import (
 from constrained_diffusion.limits import Limits
 
 Formats = Literal["enforce", "annotate"]
-Escapes = Literal["allow", "forbid"]
 
-_WITHOUT_BACKSLASH: Final = ex.Repetition(ex.Bytes(ex.byte_mask(set(range(256)) - {0x5C})))
 _BOUNDED_DEPTH: Final = 2
 """What recursion to any depth gives way to if it branches too much."""
 _MOST_DIGITS: Final = 28
@@ -65,15 +63,11 @@ class JsonSchema(RegularConstraint):
         style: Style,
         limits: Limits,
         adapter: TypeAdapter[Any] | None = None,
-        *,
-        escapes: Escapes = "allow",
     ) -> None:
         self.schema: dict[str, Any] | bool = document.root
         self._adapter = adapter
-        self._document, self._style, self._escapes = document, style, escapes
-        compiler, expression = _compiled(document, style, limits)
-        # A backslash stands nowhere in JSON but in strings.
-        self._expression = expression if escapes == "allow" else ex.Intersection((expression, _WITHOUT_BACKSLASH))
+        self._document, self._style = document, style
+        compiler, self._expression = _compiled(document, style, limits)
         self.warnings = tuple(document.warnings)
         self.bounds = tuple(compiler.bounds)
 
@@ -113,7 +107,7 @@ class JsonSchema(RegularConstraint):
             return False
         try:
             style = replace(self._style, property_order="any")
-            twin = JsonSchema(self._document.unheard, style, _SMALL, escapes=self._escapes)
+            twin = JsonSchema(self._document.unheard, style, _SMALL)
             return twin.automaton(_SMALL).matches(
                 text.encode(errors="surrogatepass") if isinstance(text, str) else text
             )
@@ -207,12 +201,14 @@ def json_schema(
         instance_of(registry, Registry, "registry", InvalidConstraint)
     if isinstance(schema_or_type, Mapping | bool):
         document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
-        style = Style(whitespace, property_order, any_depth, max_count, additional_properties, document.float_forms)
-        return JsonSchema(document, style, limits, escapes=escapes)
+        style = Style(
+            whitespace, escapes, property_order, any_depth, max_count, additional_properties, document.float_forms
+        )
+        return JsonSchema(document, style, limits)
     adapter = type_adapter(schema_or_type)
     document = Document(schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
-    style = Style(whitespace, property_order, any_depth, max_count, "forbid", float_forms=False)
-    return JsonSchema(document, style, limits, adapter, escapes=escapes)
+    style = Style(whitespace, escapes, property_order, any_depth, max_count, "forbid", float_forms=False)
+    return JsonSchema(document, style, limits, adapter)
 
 
 def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
