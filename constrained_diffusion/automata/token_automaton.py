@@ -299,13 +299,13 @@ class TokenAutomaton:
             budget: tokens that may still follow this canvas; None and 0: the text must end inside
                 it; -n: it must end n tokens before the end of the canvas.
             pins: int [L] or [B, L], the token that each position must hold, or -1; behind the end of the text too.
-                There may be more than L: those behind the canvas condition what it leaves to be written.
+                There may be more than L: those behind the canvas condition what it leaves to be written; for a grammar
+                as far as its finite relaxation can tell, so that a later canvas may still turn out to be infeasible.
             min_tokens: the first position at which the text may end.
             temperature: the logits are divided by it; 1e-6 to 1e6.
 
         Raises:
             InfeasibleError: no text fits; the message says what is at fault.
-            UnsupportedConstraint: the constraint is a grammar, and there are pins behind the canvas.
             ModelError: the logits or the other arguments are malformed; the message names the position.
         """
         instance_of(logits, Tensor, "logits", ModelError)
@@ -407,14 +407,10 @@ class TokenAutomaton:
     def _later(self, pins: NDArray[np.int64], least: int) -> tuple[int, ...]:
         """The pins behind a canvas, up to the last pinned position and to the first at which the text may end."""
         pinned = np.flatnonzero(pins >= 0)
-        if self.exact is None:
-            count = max(least, pinned[-1] + 1 if len(pinned) else 0)
-            return (*pins[:count].tolist(), *[FREE] * (count - len(pins)))
-        if len(pinned):
-            raise UnsupportedConstraint(
-                "pins behind the canvas condition no grammar yet; give those of the canvas only", construct="pins"
-            )
-        return ()
+        if self.exact is not None and not len(pinned):
+            return ()
+        count = max(least, pinned[-1] + 1 if len(pinned) else 0)
+        return (*pins[:count].tolist(), *[FREE] * (count - len(pins)))
 
     def _distance_before(self, later: tuple[int, ...], budget: int, min_tokens: int) -> NDArray[np.int32]:
         """``distance`` for a canvas in front of pinned positions, int32 [N + 1].
