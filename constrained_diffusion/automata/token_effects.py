@@ -232,7 +232,10 @@ def network_effects(network: Network, vocabulary: Vocabulary, inside: NDArray[np
     has_change = changes[begins[tokens + 1]] > changes[begins[tokens]]
     plain, others = tokens[~has_change], tokens[has_change]
     kinds = inside[plain].astype(np.int64) * NUM_BYTES + letters[begins[plain]]
-    _, first, kind = np.unique(kinds, return_index=True, return_inverse=True)
+    first_of_kind = np.full(int(kinds.max(initial=0)) + 1, DEAD, np.int64)
+    first_of_kind[kinds[::-1]] = np.arange(len(kinds))[::-1]
+    first = np.flatnonzero(first_of_kind[kinds] == np.arange(len(kinds)))
+    kind = np.searchsorted(first, first_of_kind[kinds])
     spelled = [letters[begins[token] : begins[token + 1]].tobytes() for token in others.tolist()]
     numbers = {text: number for number, text in enumerate(dict.fromkeys(spelled), len(first))}
     looked_at = [letters[begins[token] : begins[token + 1]].tobytes() for token in plain[first].tolist()] + [*numbers]
