@@ -369,6 +369,12 @@ class PushdownAutomaton(ByteAutomaton):
     def accepts(self, state: int) -> bool:
         return bool(self.call(kernels.accepts, state))
 
+    def short_text(self) -> bytes | None:
+        """A text that is found without a search; None where there is none. Of a network it is one of the shortest."""
+        other = self.emptied()  # it stops where a way to the end is known
+        text, path = other.call(kernels.straight_way, other.start, self.representatives)
+        return text.tobytes() if len(path) else None
+
     @cached_property
     def representatives(self) -> NDArray[np.uint8]:
         """A byte of each class that the scanners and the side automaton treat alike."""
