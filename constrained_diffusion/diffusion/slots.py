@@ -99,8 +99,8 @@ def _texts(constraint: Constraint, name: str) -> list[str]:
 def costliest_slot(
     constraint: Constraint, automaton: TokenAutomaton, compile: Callable[[Constraint], TokenAutomaton]
 ) -> str:
-    """For a message: the slot that takes up most of a short text, at all of its places; nothing if none takes up half of
-    it."""
+    """For a message: the slot that takes up most of a short text, at all of its places; nothing if none takes up
+    half of it."""
     exact = automaton.exact
     short = automaton.dfa.shortest_text() if exact is None else exact.automaton.short_text()
     parts = () if short is None else constraint.parts(short)
