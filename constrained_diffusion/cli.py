@@ -153,10 +153,9 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--any-depth",
         type=_depth,
-        default="auto",
-        metavar="auto|none|N",
-        help="how deep any JSON nests, and how often a schema refers to itself; none is to any depth (default: auto, "
-        "to any depth where the schema refers to itself, else 2)",
+        default=None,
+        metavar="none|N",
+        help="how deep any JSON nests, and how often a schema refers to itself (default: none, to any depth)",
     )
     parser.add_argument(
         "--max-count", type=int, default=128, metavar="N", help="how far maxLength and maxItems are counted (128)"
@@ -168,12 +167,12 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _depth(text: str) -> int | str | None:
-    """``auto``, a number, or None for ``none``."""
-    if text in ("auto", "none"):
-        return None if text == "none" else text
+def _depth(text: str) -> int | None:
+    """A number, or None for ``none``."""
+    if text == "none":
+        return None
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"met {text!r}, expected auto, none or a number")
+        raise argparse.ArgumentTypeError(f"met {text!r}, expected none or a number")
     return int(text)
 
 

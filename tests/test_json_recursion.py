@@ -5,6 +5,7 @@ import random
 from typing import Literal
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel
@@ -70,7 +71,7 @@ WRITERS = ({}, {"separators": (",", ":")}, {"indent": 2})
 
 
 def compiled(name):
-    return cd.json_schema(SCHEMAS[name], any_depth=None)
+    return cd.json_schema(SCHEMAS[name])
 
 
 def mutated(rng, value):
@@ -151,19 +152,20 @@ def test_forty_deep_and_deeper():
         assert not constraint.matches(text[:-1])
         assert not constraint.matches(text.replace('"v": 0', '"v": "0"'))
     assert constraint.bounds == ()
-    assert cd.json_schema({}, any_depth=None).matches("[" * 500 + "]" * 500)
+    assert cd.json_schema({}).matches("[" * 500 + "]" * 500)
 
 
 def test_what_is_bounded_says_so_and_what_is_not_says_nothing():
     assert isinstance(cd.json_schema(TREE).default_automaton, PushdownAutomaton)
     open_object = {"type": "object"}
-    assert isinstance(cd.json_schema(open_object).default_automaton, ByteDFA)
-    assert cd.json_schema(open_object).bounds == ("any JSON at /*: nested at most 2 deep",)
-    assert cd.json_schema(open_object, any_depth=None).bounds == ()
+    assert isinstance(cd.json_schema(open_object).default_automaton, PushdownAutomaton)
+    assert cd.json_schema(open_object).bounds == ()
+    assert isinstance(cd.json_schema(open_object, any_depth=2).default_automaton, ByteDFA)
+    assert cd.json_schema(open_object, any_depth=2).bounds == ("any JSON at /*: nested at most 2 deep",)
     assert cd.json_schema(OPEN).bounds == ()
     assert cd.json_schema(TREE, any_depth=2).bounds
     assert isinstance(cd.json_schema(TREE, any_depth=2).default_automaton, ByteDFA)
-    assert cd.json_schema({"type": "integer"}, any_depth=None).bounds == ()
+    assert cd.json_schema({"type": "integer"}).bounds == ()
 
 
 def test_a_schema_that_no_finite_value_satisfies():
@@ -286,7 +288,7 @@ def test_what_cannot_be_combined_is_refused_by_name():
     with pytest.raises(cd.errors.UnsupportedConstraint, match="~json_schema"):
         _ = ~tree
     with pytest.raises(cd.errors.UnsupportedConstraint, match="any_depth"):
-        _ = tree & cd.json_schema({}, any_depth=None)
+        _ = tree & cd.json_schema({})
     with pytest.raises(cd.errors.UnsupportedConstraint, match="any_depth"):
         _ = tree & cd.grammar('start: "x"')
     with pytest.raises(cd.errors.UnsupportedConstraint, match="at most 1000 texts"):
@@ -300,10 +302,77 @@ def test_what_cannot_be_combined_is_refused_by_name():
     assert not (narrowed & cd.regex("[^9]*")).matches('{"v": 9}')
 
 
-def test_an_automaton_of_a_recursive_schema_is_not_saved(tmp_path):
-    automaton = cd.compile(cd.json_schema(TREE), byte_vocabulary())
-    with pytest.raises(cd.errors.UnsupportedConstraint, match="cannot be saved"):
-        automaton.save(tmp_path / "automaton.npz")
+@pytest.mark.parametrize("whole", ["tree", "narrowed"])
+def test_an_automaton_of_a_recursive_schema_is_saved_and_loaded(tmp_path, whole):
+    constraint = cd.json_schema(TREE)
+    vocabulary, file = byte_vocabulary(), tmp_path / "automaton.npz"
+    automaton = cd.compile(constraint if whole == "tree" else constraint & cd.regex("[^9]*"), vocabulary)
+    automaton.save(file)
+    loaded = cd.TokenAutomaton.load(file, vocabulary)
+    logits = torch.randn(40, len(vocabulary), generator=torch.Generator().manual_seed(0)) * 3
+    one, other = automaton.posterior(logits), loaded.posterior(logits)
+    assert torch.equal(one.map(), other.map())
+    assert torch.equal(one.log_marginals(), other.log_marginals())
+    assert torch.equal(one.sample(torch.Generator().manual_seed(0)), other.sample(torch.Generator().manual_seed(0)))
+    with np.load(file) as arrays:
+        arrays = dict(arrays)
+    for name in arrays:
+        np.savez(file, **{key: value for key, value in arrays.items() if key != name})
+        with pytest.raises(cd.errors.ModelError):
+            cd.TokenAutomaton.load(file, vocabulary)
+        spoiled = arrays[name].copy()
+        if spoiled.dtype.kind in "iu" and spoiled.size > 1 and name != "lifted_distance":
+            spoiled.ravel()[-1] = np.iinfo(spoiled.dtype).max
+            np.savez(file, **{**arrays, name: spoiled})
+            with pytest.raises(cd.errors.ModelError, match="damaged"):
+                cd.TokenAutomaton.load(file, vocabulary)
+
+
+ANYTHING = [None, True, False, 1, -2.5e3, 0, "a", 'é"\\\n\U0001f600', "", [], {}]
+
+
+def any_value(rng, depth):
+    kind = rng.randrange(8 if depth else 4)
+    if kind < 4:
+        return rng.choice(ANYTHING)
+    if kind < 6:
+        return [any_value(rng, depth - 1) for _ in range(rng.randrange(4))]
+    return {rng.choice("abc"): any_value(rng, depth - 1) for _ in range(rng.randrange(4))}
+
+
+@pytest.mark.parametrize("whitespace", ["flexible", "compact", "spaced", "indented"])
+@pytest.mark.parametrize("escapes", ["allow", "forbid"])
+def test_any_json_is_the_same_language_beside_a_grammar(whitespace, escapes):
+    alone = cd.json_schema({}, whitespace=whitespace, escapes=escapes)
+    beside = cd.grammar('start: "x"+') + "=" + alone
+    rng, verdicts = random.Random(0), []
+    for _ in range(1500):
+        writer = rng.choice([*WRITERS, {"ensure_ascii": False}, {"indent": 1, "ensure_ascii": False}])
+        text = list(json.dumps(any_value(rng, 5), **writer))
+        for _ in range(rng.choice([0, 0, 1, 2])):
+            place = rng.randrange(len(text) + 1)
+            text[place : place + rng.randrange(2)] = rng.choice('[]{},:"\\ \n\tu1ed8d')
+        verdicts.append(alone.matches("".join(text)))
+        assert beside.matches("xx=" + "".join(text)) == verdicts[-1], text
+    assert 0.2 < sum(verdicts) / len(verdicts) < 0.8
+
+
+def test_any_json_fills_a_slot_beside_a_grammar():
+    form = cd.template("{a} = {b}", a=cd.grammar("arithmetic"), b=cd.json_schema({"type": "object"}))
+    assert form.parse('1+(2) = {"a": [[[[[1]]]]]}') == {"a": "1+(2)", "b": {"a": [[[[[1]]]]]}}
+    vocabulary = byte_vocabulary()
+    automaton = cd.compile(form, vocabulary)
+    for seed in range(10):
+        logits = torch.randn(30, len(vocabulary), generator=torch.Generator().manual_seed(seed)) * 3
+        posterior = automaton.posterior(logits)
+        for ids in (posterior.map(), posterior.sample(torch.Generator().manual_seed(seed))):
+            assert isinstance(json.loads(automaton.text(ids).split(" = ", 1)[1]), dict)
+
+
+def test_without_escapes_any_json_is_a_part_like_any_other():
+    form = cd.template("{a};{b}", a=cd.json_schema({}, escapes="forbid"), b=cd.regex("[0-9]"))
+    assert form.matches('["a", [[[["b"]]]]];1')
+    assert not form.matches('["a", [[[["\\n"]]]]];1')
 
 
 def test_a_recursive_value_is_filled_in_between_two_ends():

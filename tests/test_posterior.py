@@ -589,7 +589,30 @@ def test_pins_behind_the_canvas_against_enumeration(seed):
     assert float(posterior.log_prob(posterior.sample(torch.Generator().manual_seed(seed)))) > -math.inf
 
 
-def test_pins_behind_the_canvas_of_a_grammar_are_refused():
-    automaton = cd.compile(cd.grammar('start: "a" start "b" | "a"'), TOY)
-    with pytest.raises(cd.errors.UnsupportedConstraint, match="pins behind the canvas"):
-        automaton.posterior(torch.zeros(2, len(TOY)), budget=3, pins=torch.tensor([-1, -1, 0]))
+def test_pins_behind_the_canvas_of_a_grammar_are_kept_or_an_error_is_raised():
+    grammar = cd.grammar('start: "a" start "b" | "b" start "a" | "ab"')
+    automaton = cd.compile(grammar, TOY)
+    end, length, kept = TOY.end_ids[0], 3, 0
+    for seed in range(60):
+        rng = random.Random(seed)
+        depth = rng.randrange(2, 5)
+        opened = bytes(rng.choice(b"ab") for _ in range(depth))
+        text = opened + b"ab" + opened[::-1].translate(bytes.maketrans(b"ab", b"ba"))
+        ids = [TOY.spellings.index(bytes([byte])) for byte in text] + [end]
+        total = length * (len(ids) // length + 2)
+        pins = [id if rng.random() < 0.3 else -1 for id in ids] + [-1] * (total - len(ids))
+        state, written = None, []
+        try:
+            for first in range(0, total, length):
+                logits = make_logits("flat", length, len(TOY), seed + first)
+                given = {"state": state, "budget": total - first - length, "pins": torch.tensor(pins[first:])}
+                posterior = automaton.posterior(logits, **given)
+                canvas = posterior.sample(torch.Generator().manual_seed(seed)) if seed % 2 else posterior.map()
+                state = automaton.advance(state, canvas)
+                written += canvas.tolist()
+        except cd.errors.InfeasibleError:
+            continue
+        assert grammar.matches(automaton.text(written))
+        assert all(pin in (-1, id) for pin, id in zip(pins, written, strict=True))
+        kept += 1
+    assert kept > 40

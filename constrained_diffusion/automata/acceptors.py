@@ -51,25 +51,31 @@ def _grammar_of(root: ByteDFA, meter: ex.Meter, limits: Limits) -> Grammar:
     """The grammar of an automaton over bytes and calls, and of what it calls.
 
     Raises:
-        UnsupportedConstraint: it calls both grammars and schemas.
+        UnsupportedConstraint: it calls both grammars and schemas that refer to themselves.
     """
     definitions = [*meter.called]
     calls = root.table[:, root.byte_class[NUM_BYTES:]]
-    called = [definitions[number] for number in np.flatnonzero(np.any(calls != DEAD, axis=0)).tolist()]
-    grammars = [definition.grammar for definition in called if definition.grammar is not None]
-    if not grammars:
+    called = np.flatnonzero(np.any(calls != DEAD, axis=0)).tolist()
+    if all(definitions[number].grammar is None for number in called):
         return Grammar.of_network(network_of(root, meter, limits))
-    if len(grammars) < len(called):
-        schema = next(definition.name for definition in called if definition.grammar is None)
-        raise UnsupportedConstraint(
-            f"a grammar and {schema}, which refers to itself, cannot be parts of one constraint; bound the depth of "
-            f"the latter (any_depth=2)",
-            construct="grammar beside a recursive schema",
-        )
+    grammars = {number: _tables_of(definitions[number]) for number in called}
     bytes_only = root.table[:, root.byte_class[:NUM_BYTES]]
     is_alone = len(grammars) == 1 and root.num_states == 2 and bool(np.all(bytes_only == DEAD))
     is_once = is_alone and root.accepting.tolist() == [False, True] and calls[1].max() == DEAD
-    return grammars[0] if is_once else composed(root, [definition.grammar for definition in definitions])
+    return grammars[called[0]] if is_once else composed(root, [grammars.get(i) for i in range(len(definitions))])
+
+
+def _tables_of(definition: ex.Definition) -> Grammar:
+    """The parser of a definition that stands among grammars."""
+    if definition.grammar is not None:
+        return definition.grammar
+    if definition.as_grammar is not None:
+        return definition.as_grammar()
+    raise UnsupportedConstraint(
+        f"a grammar and {definition.name}, which refers to itself, cannot be parts of one constraint; bound the depth "
+        f"of the latter (any_depth=2)",
+        construct="grammar beside a recursive schema",
+    )
 
 
 def _core(expression: ex.Expression) -> _Core:

@@ -40,7 +40,7 @@ class Book(NamedTuple):
     Attributes:
         slots: int32, an open hash table of spellings.
         begin, text: int64 [spellings + 1] and uint8, the spellings.
-        token_class: int32 [spellings], the token class of each.
+        token_class: int32 [spellings], the token class of each, -1 where it stands nowhere.
         longest: the most bytes of a spelling.
         representatives: uint8, a byte of each class that grammar and side automaton treat alike.
         nearness: float64 [N + 1], minus the distance of each state of the relaxation from its end.

@@ -9,7 +9,7 @@ call is one letter more than the 256 bytes; ``network`` puts the automata of all
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, final
@@ -153,6 +153,26 @@ class Difference(Expression):
 
 @final
 @dataclass(frozen=True)
+class Without(Expression):
+    """The texts of ``of`` in which some bytes do not stand; what it calls is left as it is."""
+
+    of: Expression
+    excluded: int
+
+    @property
+    def inner(self) -> tuple[Expression, ...]:
+        return (self.of,)
+
+    def add_to(self, nfa: "NFA", enter: int, leave: int) -> None:
+        dfa = compile_expression(self.of, nfa.limits, meter=nfa.meter)
+        table = np.pad(dfa.table, ((0, 0), (0, 1)), constant_values=DEAD)
+        byte_class = dfa.byte_class.astype(np.int64)
+        byte_class[[byte for byte in range(NUM_BYTES) if self.excluded >> byte & 1]] = dfa.table.shape[1]
+        nfa.add_dfa(ByteDFA(table, byte_class, dfa.accepting), enter, leave)
+
+
+@final
+@dataclass(frozen=True)
 class Continuation(Expression):
     """What may follow ``prefix`` in the texts of ``of``: the left quotient."""
 
@@ -214,12 +234,14 @@ class Definition:
         name: for messages.
         body: the language; set once it is known.
         grammar: the tables of the language's parser, where it is that of a grammar; it then has no body.
+        as_grammar: gives such tables where there is a body as well, for a place beside grammars.
     """
 
     def __init__(self, name: str, grammar: "Grammar | None" = None) -> None:
         self.name = name
         self.body: Expression = NOTHING
         self.grammar = grammar
+        self.as_grammar: Callable[[], Grammar] | None = None
 
 
 @final

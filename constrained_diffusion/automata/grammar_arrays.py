@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.frame import Frame
+from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown import Grammar, PushdownAutomaton, Windows
 from constrained_diffusion.automata.relaxation import Relaxation
 from constrained_diffusion.automata.storage import read_arrays, write_arrays
@@ -25,6 +26,7 @@ _TABLES: Final = (
 )
 _NUMBERS: Final = ("start", "shortest")
 _FRAME: Final = tuple(Frame.__dataclass_fields__)
+_NETWORK: Final = tuple(Network.__dataclass_fields__)
 
 
 def save_grammar(grammar: Grammar, path: Path) -> None:
@@ -66,6 +68,8 @@ def dfa_of(arrays: Mapping[str, Any], prefix: str = "") -> ByteDFA:
 
 def grammar_arrays(grammar: Grammar) -> dict[str, Any]:
     """The arrays of a grammar by name."""
+    if grammar.network is not None:
+        return {f"network_{name}": getattr(grammar.network, name) for name in _NETWORK}
     items = [item for part in grammar.items for item in part]
     return {
         "grammar_terminals": np.array(grammar.terminals, np.str_),
@@ -85,6 +89,10 @@ def grammar_of(arrays: Mapping[str, Any]) -> Grammar:
         ModelError: the arrays do not fit together.
         KeyError: one is missing.
     """
+    if "network_table" in arrays:
+        network = Network(*(arrays[f"network_{name}"] for name in _NETWORK))
+        _check_network(network)
+        return Grammar.of_network(network)
     tables: dict[str, Any] = {name: arrays[f"grammar_{name}"] for name in _TABLES}
     numbers: dict[str, Any] = {name: int(arrays[f"grammar_{name}"]) for name in _NUMBERS}
     counts = arrays["grammar_item_counts"]
@@ -126,6 +134,30 @@ def _check_grammar(grammar: Grammar, items: NDArray[np.int64]) -> None:
     _check_range(items[:, 1:], 0, 2**31)
     if grammar.frame is not None:
         _check_frame(grammar.frame, states, grammar.scan.shape[1])
+
+
+def _check_network(network: Network) -> None:
+    states, bodies, places = network.num_states, len(network.begin) - 1, len(network.callee)
+    check_fit(network.table.ndim == 2 and network.call.shape == network.table.shape and network.tag.shape == (states,))
+    check_fit(network.byte_class.shape == (256,) and network.home.shape == (places,) and network.back.ndim == 2)
+    check_fit(len(network.back) == places > 0 and bodies > 0 and bool(np.all(np.diff(network.begin) > 0)))
+    check_fit(int(network.begin[0]) == 0 and int(network.begin[-1]) == states and int(network.callee[0]) == 0)
+    check_fit(bool(np.all((network.home == DEAD) == (np.arange(places) == 0))))
+    _check_range(network.table, DEAD, states)
+    _check_range(network.byte_class, 0, network.table.shape[1])
+    _check_range(network.call, DEAD, places)
+    _check_range(network.tag, DEAD, network.back.shape[1])
+    _check_range(network.callee, 0, bodies)
+    _check_range(network.home, DEAD, bodies)
+    _check_range(network.back, DEAD, states)
+    owner = np.repeat(np.arange(bodies), np.diff(network.begin))
+    check_fit(_stays(network.table, owner, owner[:, None]) and _stays(network.back, owner, network.home[:, None]))
+    check_fit(_stays(network.call, network.home, owner[:, None]))
+
+
+def _stays(targets: NDArray[np.int32], owner: NDArray[Any], wanted: NDArray[Any]) -> bool:
+    """Whether what is led to belongs to the automaton that it should."""
+    return bool(np.all((owner[targets] == wanted) | (targets == DEAD)))
 
 
 def _check_frame(frame: Frame, parser_states: int, byte_classes: int) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import token_kernels
 from constrained_diffusion.automata.byte_automaton import ByteDFA
 from constrained_diffusion.automata.classes import DEAD_CLASS, END_CLASS
+from constrained_diffusion.automata.guessing import GuessingAutomaton
 from constrained_diffusion.automata.lexicon import Lexicon
 from constrained_diffusion.automata.trie import Trie
 from constrained_diffusion.automata.vocabulary import Vocabulary
@@ -94,6 +95,34 @@ def lift(dfa: ByteDFA, vocabulary: Vocabulary, lexicon: Lexicon, limits: Limits)
     return _with_labels(dfa, class_of_token, len(representatives) + 2, sources, targets, classes)
 
 
+def lift_guessing(
+    automaton: GuessingAutomaton,
+    vocabulary: Vocabulary,
+    class_of_token: NDArray[np.int32],
+    representatives: Sequence[int],
+    limits: Limits,
+) -> Lifted:
+    """Lifts a relaxation that guesses onto token classes; a token may lead to several states.
+
+    Args:
+        class_of_token: int32 [V], tokens of one class doing the same to every configuration.
+        representatives: a token of each class behind the first two.
+
+    Raises:
+        LimitExceeded: there are more than ``limits.max_edges`` triples of two states and a class.
+    """
+    tree = Trie.of([vocabulary.spellings[token] or b"" for token in representatives])
+
+    def some_steps(first: int, stride: int) -> NDArray[np.int32]:
+        arrays = automaton.table, automaton.begin, automaton.target, automaton.byte_class
+        return np.asarray(
+            token_kernels.all_guessed_steps(*arrays, *_walkable(tree), tree.max_depth, limits.max_edges, first, stride)
+        )
+
+    steps = _all_steps(some_steps, automaton.certain, limits)
+    return _with_labels(automaton.certain, class_of_token, len(representatives) + 2, *steps)
+
+
 def token_classes(
     dfa: ByteDFA, vocabulary: Vocabulary, lexicon: Lexicon
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -159,6 +188,13 @@ def _class_steps(
             )
         )
 
+    return _all_steps(some_steps, dfa, limits)
+
+
+def _all_steps(
+    some_steps: Callable[[int, int], NDArray[np.int32]], dfa: ByteDFA, limits: Limits
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """All (state, target, class) from what ``some_steps`` gives for some of the states."""
     steps = np.concatenate(_over_states(some_steps, dfa))
     if len(steps) > limits.max_edges:
         raise LimitExceeded("max_edges", limits.max_edges, "the number of token transitions of the constraint")

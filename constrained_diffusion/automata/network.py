@@ -116,7 +116,8 @@ class Network:
         ends = np.flatnonzero(self.tag != DEAD)
         owner = np.searchsorted(self.begin, ends, side="right") - 1
         changes[ends] |= self.taken_behind_calls[owner, self.tag[ends]]
-        return np.asarray(entered.T.astype(np.int64) @ changes.astype(np.int64) > 0, np.bool_)
+        both = np.any(entered, axis=1) & np.any(changes, axis=1)
+        return np.asarray(entered[both].T.astype(np.int64) @ changes[both].astype(np.int64) > 0, np.bool_)
 
     @cached_property
     def least(self) -> NDArray[np.int32]:
@@ -157,8 +158,18 @@ class _Node:
 
     items: frozenset[_Item]
     owner: frozenset[int]
-    row: dict[int, int] = field(default_factory=dict)
+    row: list[int] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
+
+
+@final
+@dataclass(eq=False)
+class _Block:
+    """The states of one definition's automaton, each a state of the network as it is: ``first`` and those behind it."""
+
+    first: int
+    body: int
+    calls: dict[int, list[int]] = field(default_factory=dict)
 
 
 @final
@@ -218,7 +229,9 @@ class _Builder:
         self.called_in = [_called_in(calls) for calls in self.calls]
         self.closed = lru_cache(maxsize=None)(self._closed)
         self.work = 0
-        self.nodes: list[_Node] = []
+        self.size = 0
+        self.nodes: dict[int, _Node] = {}
+        self.blocks: dict[frozenset[int], _Block] = {}
         self.number: dict[tuple[frozenset[int], frozenset[_Item]], int] = {}
         self.places: list[_Place] = []
         self.number_of_place: dict[Any, int] = {}
@@ -265,8 +278,9 @@ class _Builder:
         self._start_of(frozenset([_ROOT]))
         explored = 0
         while True:
-            while explored < len(self.nodes):
-                self._explore(explored)
+            while explored < self.size:
+                if explored in self.nodes:
+                    self._explore(self.nodes[explored])
                 explored += 1
             if not self._come_back():
                 return self._arrays()
@@ -274,18 +288,53 @@ class _Builder:
     def _start_of(self, called: frozenset[int]) -> int:
         if called not in self.starts:
             self.ends[called] = {}
-            items = frozenset(_Item(number, (), number + 1, 0) for number in called)
-            self.starts[called] = self._node(called, items)
+            if len(called) == 1 and self._is_plain(min(called) + 1):
+                self._add_block(called, min(called))
+            else:
+                items = frozenset(_Item(number, (), number + 1, 0) for number in called)
+                self.starts[called] = self._node(called, items)
         return self.starts[called]
 
+    def _is_plain(self, body: int) -> bool:
+        """Whether in each state of an automaton the next byte decides between steps and calls."""
+        for state, called in self.called_in[body].items():
+            taken = self.tables[body][state] != DEAD
+            for number in called:
+                if np.any(self.first[number] & taken):
+                    return False
+                taken = taken | self.first[number]
+        return True
+
+    def _add_block(self, called: frozenset[int], number: int) -> None:
+        """The automaton of one definition, whose states need no others beside them."""
+        body = number + 1
+        block = self.blocks[called] = _Block(self.size, body)
+        self.starts[called] = block.first
+        self._add(len(self.tables[body]))
+        if np.any(self.accepting[body]):
+            self.ends[called][called] = None
+        for state in self.called_in[body]:
+            items = frozenset([_Item(number, (), body, state)])
+            block.calls[state] = self._calls(called, items, self.tables[body][state] != DEAD)
+
+    def _add(self, states: int) -> None:
+        """Counts states of the network."""
+        self.size += states
+        self._count(states)
+        if self.size > self.limits.max_states:
+            raise LimitExceeded("max_states", self.limits.max_states, "the states of a recursive constraint")
+
     def _node(self, owner: frozenset[int], items: Iterable[_Item]) -> int:
+        block = self.blocks.get(owner)
+        if block is not None:
+            (item,) = items
+            return block.first + item.state
         closed = self.closed(frozenset(items))
         key = owner, closed
         if key not in self.number:
-            if len(self.nodes) >= self.limits.max_states:
-                raise LimitExceeded("max_states", self.limits.max_states, "the states of a recursive constraint")
-            self.number[key] = len(self.nodes)
-            self.nodes.append(_Node(closed, owner))
+            self.number[key] = self.size
+            self.nodes[self.size] = _Node(closed, owner)
+            self._add(1)
         return self.number[key]
 
     def _closed(self, items: frozenset[_Item]) -> frozenset[_Item]:
@@ -323,22 +372,25 @@ class _Builder:
         behind = item.body, int(self.calls[item.body][item.state, number])
         return _Item(item.member, (*item.copies, behind), number + 1, 0)
 
-    def _explore(self, number: int) -> None:
-        node = self.nodes[number]
+    def _explore(self, node: _Node) -> None:
         items = sorted(node.items)
         rows = np.stack([self.tables[item.body][item.state] for item in items])
-        targets: dict[bytes, int] = {}
-        for k in np.flatnonzero(np.any(rows != DEAD, axis=0)).tolist():
-            column = rows[:, k]
-            key = column.tobytes()
-            if key not in targets:
-                following = [
-                    item._replace(state=to) for item, to in zip(items, column.tolist(), strict=True) if to != DEAD
-                ]
-                targets[key] = self._node(node.owner, following)
-            node.row[k] = targets[key]
-        self._count(len(items) * (1 + len(targets)))
-        self._add_calls(number, node, np.any(rows != DEAD, axis=0))
+        columns = list(zip(*rows.tolist(), strict=True))
+        targets: dict[tuple[int, ...], int] = {(DEAD,) * len(items): DEAD}
+        for column in columns:
+            if column not in targets:
+                targets[column] = self._node(
+                    node.owner,
+                    [
+                        _Item(member, copies, body, to)
+                        for (member, copies, body, _), to in zip(items, column, strict=True)
+                        if to != DEAD
+                    ],
+                )
+        node.row = [targets[column] for column in columns]
+        self._count(len(items) * len(targets))
+        if any(item.state in self.called_in[item.body] for item in items):
+            node.calls = self._calls(node.owner, node.items, np.any(rows != DEAD, axis=0))
         ended = self._ended(node)
         if ended:
             self.ends[node.owner].setdefault(ended)
@@ -355,14 +407,15 @@ class _Builder:
             item.member for item in node.items if not item.copies and self.accepting[item.body][item.state]
         )
 
-    def _add_calls(self, number: int, node: _Node, own: NDArray[np.bool_]) -> None:
+    def _calls(self, owner: frozenset[int], items: frozenset[_Item], own: NDArray[np.bool_]) -> list[int]:
+        """The places of the calls of a state that takes the bytes ``own`` itself; adds them."""
         behind: dict[int, set[_Item]] = {}
-        for item in node.items:
+        for item in items:
             for callee in self.called_in[item.body].get(item.state, ()):
                 if not np.any(self.first[callee] & own):
                     target = int(self.calls[item.body][item.state, callee])
                     behind.setdefault(callee, set()).add(item._replace(state=target))
-        left = sorted(behind)
+        left, found = sorted(behind), []
         while left:
             group, first = [left[0]], self.first[left[0]]
             while True:
@@ -374,44 +427,54 @@ class _Builder:
             left = [c for c in left if c not in group]
             called = frozenset(group)
             self._start_of(called)
-            place = _Place(node.owner, called, first, {c: frozenset(behind[c]) for c in group})
+            place = _Place(owner, called, first, {c: frozenset(behind[c]) for c in group})
             key = place.owner, frozenset(place.behind.items())
             if key not in self.number_of_place:
                 self.number_of_place[key] = len(self.places)
                 self.places.append(place)
-            node.calls.append(self.number_of_place[key])
+            found.append(self.number_of_place[key])
+        return found
 
     def _come_back(self) -> bool:
         """Finds the states behind calls for all that these may have ended as; whether there are new ones."""
-        before = len(self.nodes)
+        before = self.size
         for place in self.places:
             for ended in self.ends[place.called]:
                 if ended not in place.back:
                     place.back[ended] = self._node(place.owner, {item for c in ended for item in place.behind[c]})
-        return len(self.nodes) > before
+        return self.size > before
 
     # --- the result
 
     def _arrays(self) -> Network:
         owners = [*self.starts]
         rank = {owner: i for i, owner in enumerate(owners)}
-        order = sorted(range(len(self.nodes)), key=lambda n: (rank[self.nodes[n].owner], n))
+        of_owner = {owner: [number for number, node in self.nodes.items() if node.owner == owner] for owner in owners}
+        for owner, block in self.blocks.items():
+            of_owner[owner] = [*range(block.first, block.first + len(self.tables[block.body]))]
+        order = [number for owner in owners for number in of_owner[owner]]
         position = np.append(np.argsort(order), DEAD).astype(np.int32)
         tags = {owner: {ended: i for i, ended in enumerate(self.ends[owner])} for owner in owners}
         classes = int(self.byte_class.max()) + 1
-        table = np.full((len(order), classes), DEAD, np.int32)
-        call = np.full_like(table, DEAD)
+        table, call = (np.full((len(order), classes), DEAD, np.int32) for _ in range(2))
         tag = np.full(len(order), DEAD, np.int32)
-        for state, number in enumerate(order):
-            node = self.nodes[number]
-            for k, target in node.row.items():
-                table[state, k] = position[target]
-            for called in node.calls:
-                call[state, self.places[called].first] = called + 1
+        calls: list[tuple[int, list[int]]] = []
+        for owner, block in self.blocks.items():
+            states = position[of_owner[owner]]
+            targets = self.tables[block.body]
+            table[states] = np.where(targets != DEAD, position[block.first + targets], DEAD)
+            tag[states[self.accepting[block.body]]] = 0
+            calls += [(int(states[state]), places) for state, places in block.calls.items()]
+        for number, node in self.nodes.items():
+            table[position[number]] = position[node.row]
             ended = self._ended(node)
             if ended:
-                tag[state] = tags[node.owner][ended]
-        sizes = np.bincount([rank[node.owner] for node in self.nodes], minlength=len(owners))
+                tag[position[number]] = tags[node.owner][ended]
+            calls.append((int(position[number]), node.calls))
+        for at, places in calls:
+            for called in places:
+                call[at, self.places[called].first] = called + 1
+        sizes = [len(of_owner[owner]) for owner in owners]
         back = np.full((len(self.places) + 1, max(map(len, tags.values()))), DEAD, np.int32)
         for i, place in enumerate(self.places):
             for ended, number in place.back.items():

@@ -38,7 +38,8 @@ from constrained_diffusion.limits import Limits
 
 Result = TypeVar("Result")
 Known = tuple[tuple[int, ...], bool, int]
-"""What is known of a stack: symbols, the top first, whether the last of them is the bottom, and the place of that."""
+"""What is known of a stack: symbols, the top first, whether the last of them is the bottom, and the place of that; of a
+network, where the bottom is not among them, the symbol that stands on it."""
 
 TAIL: Final = 0
 """The state behind the end of a text, on tokens; no text leads to it."""
@@ -51,6 +52,8 @@ _MOST_SCANNER_STATES: Final = 6000
 """Pairs of a window of the stack and a scanner state; the window is as large as this allows."""
 _MOST_NETWORK_STATES: Final = 1500
 """The same of a network, whose automata are larger than scanners but hold what a stack of a grammar would have to."""
+_MOST_PLACED_STATES: Final = 20_000
+"""The same where the window is one symbol, and the place of the bottom or what stands on it."""
 _LARGEST_WINDOW: Final = 12
 
 
@@ -173,6 +176,11 @@ class Grammar:
         return len(self.scanned_from[int(self.scan_start[state])])
 
 
+def _has_places(grammar: Grammar) -> bool:
+    """Whether there is more than one place where a stack may begin."""
+    return len(grammar.bottoms) > 1 or grammar.network is not None
+
+
 def _reachable(table: NDArray[np.int32], start: int) -> NDArray[np.int64]:
     seen = np.zeros(len(table) + 1, np.bool_)  # the last stands for DEAD
     level = np.array([start])
@@ -193,12 +201,13 @@ class Windows:
     Attributes:
         size: the most symbols of a window.
         known: of each window its symbols, the top first, whether the bottom is among them, and the place where the
-            grammar was called, -1 where that is not told apart. The first windows are those of the bottoms.
+            grammar was called, of a network what stands on the bottom, -1 where that is not told apart or among the
+            symbols. The first windows are those of the bottoms.
         push: int32 [W, Q], the window when a symbol is pushed, or -1 where that cannot be.
         is_forgetful: whether the relaxation forgets the stack behind every terminal, and knows only which terminal
             that was; of a network it knows only which automaton is at work, and takes the first place with such a
             callee for all of them.
-        has_places: whether places are told apart.
+        has_places: whether places are told apart, of a network what stands on the bottom.
     """
 
     size: int
@@ -213,9 +222,19 @@ class Windows:
             return None
         if self.size > 1:
             return Windows.of(grammar, self.size - 1, has_places=self.has_places)
-        if self.has_places and len(grammar.bottoms) > 1:
+        if self.has_places and _has_places(grammar):
             return Windows.of(grammar, 1, has_places=False)
         return Windows.of(grammar, 1, is_forgetful=True, has_places=self.has_places)
+
+    @staticmethod
+    def pushed(grammar: Grammar, known: Known, symbol: int, size: int, *, has_places: bool) -> Known:
+        """What is known of a stack with one more symbol."""
+        symbols, has_bottom, place = known
+        longer = symbol, *symbols
+        keeps_bottom = has_bottom and len(longer) <= size
+        if grammar.network is not None and has_places and has_bottom and not keeps_bottom:
+            place = longer[-2]
+        return longer[:size], keeps_bottom, place
 
     @classmethod
     def of(cls, grammar: Grammar, size: int, *, is_forgetful: bool = False, has_places: bool = True) -> "Windows":
@@ -231,20 +250,21 @@ class Windows:
         cls, grammar: Grammar, size: int, taken_for: Sequence[int], has_places: bool, most: float = math.inf
     ) -> tuple[list[Known], list[NDArray[np.int32]]]:
         """The windows and their pushes; those found so far once their scanners have more than ``most`` states."""
+        tells_bottom = has_places and grammar.network is None
         known: list[Known] = [
-            ((bottom,), True, place if has_places else DEAD) for place, bottom in enumerate(grammar.bottoms)
+            ((bottom,), True, place if tells_bottom else DEAD) for place, bottom in enumerate(grammar.bottoms)
         ]
         numbers = {window: number for number, window in enumerate(known)}
         rows = []
         states = 0
-        for symbols, has_bottom, place in known:
-            states += grammar.scanner_states(symbols[0])
+        for below in known:
+            top = below[0][0]
+            states += grammar.scanner_states(top)
             if states > most:
                 break
             row = np.full(grammar.num_states, DEAD, np.int32)
-            for symbol in sorted(grammar.stands_on[symbols[0]]):
-                longer = (taken_for[symbol], *symbols)
-                window = longer[:size], has_bottom and len(longer) <= size, place
+            for symbol in sorted(grammar.stands_on[top]):
+                window = cls.pushed(grammar, below, taken_for[symbol], size, has_places=has_places)
                 if window not in numbers:
                     numbers[window] = len(known)
                     known.append(window)
@@ -256,9 +276,12 @@ class Windows:
     def largest(cls, grammar: Grammar, side_states: int = 1) -> "Windows":
         """The largest windows that stay within bounds, given the states of the automaton beside the grammar."""
         most = (_MOST_SCANNER_STATES if grammar.network is None else _MOST_NETWORK_STATES) // max(side_states, 1)
-        windows = cls.of(grammar, 1, has_places=False)
-        if len(grammar.bottoms) == 1 or len(grammar.bottoms) * windows.scanner_states(grammar) <= most:
-            windows = cls.of(grammar, 1)
+        windows = cls.of(grammar, 1, has_places=not _has_places(grammar))
+        if _has_places(grammar):
+            most_of_places = max(most, _MOST_PLACED_STATES // max(side_states, 1))
+            known, rows = cls._explored(grammar, 1, range(grammar.num_states), True, most_of_places)
+            if len(rows) == len(known):
+                windows = cls(1, tuple(known), np.array(rows))
         for size in range(2, _LARGEST_WINDOW + 1):
             known, rows = cls._explored(grammar, size, range(grammar.num_states), windows.has_places, most)
             if len(rows) < len(known):

@@ -837,13 +837,16 @@ def relaxed(tables, store, guide, config, otherwise):
 
 @njit(cache=True, nogil=True)
 def follow(tables, store, guide, config, place):
-    """The configuration and its state in the relaxation behind the token class at a place of the guide, or ``DEAD``."""
+    """The configuration and its state in the relaxation behind the token class at a place of the guide, or ``DEAD``;
+    of a network also where the guess at that place is another than what is so."""
     label = guide.classes[place]
     target = run(tables, store, config, guide.text[guide.text_begin[label] : guide.text_begin[label + 1]])
     if target < 0:
         return DEAD, DEAD
     reached = relaxed(tables, store, guide, target, np.int64(guide.class_target[place]))
-    return (target, reached) if reached >= 0 else (DEAD, DEAD)
+    if reached < 0 or (tables.is_network and reached != guide.class_target[place]):
+        return DEAD, DEAD
+    return target, reached
 
 
 @njit(cache=True, nogil=True)

@@ -4,6 +4,7 @@ import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar, final
 
 import numpy as np
@@ -13,15 +14,17 @@ from constrained_diffusion.automata import completion_kernels
 from constrained_diffusion.automata import pushdown_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import END_CLASS
+from constrained_diffusion.automata.guessing import GuessingAutomaton
 from constrained_diffusion.automata.lexicon import lexicon_of
-from constrained_diffusion.automata.lifting import Lifted, token_classes
-from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
+from constrained_diffusion.automata.lifting import Lifted, lift, lift_guessing, token_classes
+from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton, any_bytes
 from constrained_diffusion.automata.records import by_reference
 from constrained_diffusion.automata.relaxation import Relaxation
 from constrained_diffusion.automata.seams import seam_effects
-from constrained_diffusion.automata.token_effects import effects, joined, network_effects
-from constrained_diffusion.automata.vocabulary import Vocabulary
+from constrained_diffusion.automata.token_effects import effects, network_classes
+from constrained_diffusion.automata.vocabulary import Vocabulary, joined
 from constrained_diffusion.errors import ModelError
+from constrained_diffusion.limits import Limits
 
 Result = TypeVar("Result")
 
@@ -35,20 +38,32 @@ _LONGEST_SPELLING: Final = 64
 """Ways to the end are spelled with tokens of so many bytes at most."""
 
 
-def refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary) -> Lifted:
-    """The same edges on finer token classes: tokens of one class do the same to every exact state.
+def lifted_relaxation(
+    automaton: PushdownAutomaton, relaxation: Relaxation, vocabulary: Vocabulary, limits: Limits
+) -> Lifted:
+    """The relaxation on tokens; those of one class do the same to every exact state.
 
-    Tokens that the relaxation cannot tell apart may still open or close different numbers of brackets.
+    Raises:
+        LimitExceeded: it has more than ``limits.max_edges`` steps.
+    """
+    network = automaton.grammar.network
+    if network is None:
+        return _refined(lift(relaxation.dfa, vocabulary, lexicon_of(vocabulary), limits), automaton, vocabulary)
+    is_free = automaton.side.same_language(any_bytes())
+    classes, representatives = network_classes(network, None if is_free else automaton.side, vocabulary)
+    guesses = relaxation.guesses or GuessingAutomaton.without_guesses(relaxation.dfa)
+    return lift_guessing(guesses, vocabulary, classes, representatives, limits)
+
+
+def _refined(lifted: Lifted, automaton: PushdownAutomaton, vocabulary: Vocabulary) -> Lifted:
+    """The same edges on finer token classes.
+
+    Tokens that the relaxation of a grammar cannot tell apart may still open or close different numbers of brackets.
     """
     tokens = np.flatnonzero(lifted.class_of_token > END_CLASS)
     texts = [vocabulary.spellings[token] or b"" for token in tokens.tolist()]
     grammar = automaton.grammar
-    told_apart: list[NDArray[Any]] = []
-    if grammar.network is None:
-        told_apart += [effects(grammar, texts)]
-    else:
-        inside, _ = token_classes(grammar.network.without_stack, vocabulary, lexicon_of(vocabulary))
-        told_apart += [*network_effects(grammar.network, texts).T, inside[tokens]]
+    told_apart: list[NDArray[Any]] = [effects(grammar, texts)]
     if grammar.frame is not None:
         outside, _ = token_classes(grammar.frame.automaton(grammar.byte_class), vocabulary, lexicon_of(vocabulary))
         told_apart += [outside[tokens], *seam_effects(automaton, grammar.frame, texts).T]
@@ -222,20 +237,27 @@ class StateNumbers:
         return b"".join(reversed(pieces))
 
 
+@lru_cache(maxsize=8)
+def _spelling_table(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
+    """A token for each spelling that is not too long; and the table of spellings of a ``Book``."""
+    tokens = lexicon_of(vocabulary).token_of_spelling
+    spelled = [vocabulary.spellings[token] or b"" for token in tokens.tolist()]
+    is_kept = np.fromiter((len(spelling) <= _LONGEST_SPELLING for spelling in spelled), np.bool_, len(spelled))
+    kept = [spelled[i] for i in np.flatnonzero(is_kept).tolist()]
+    begin, text = joined(kept)
+    slots = completion_kernels.spelling_slots(begin, text, 1 << (2 * len(kept) + 1).bit_length())
+    return tokens[is_kept].astype(np.int64), (slots, begin, text, max(map(len, kept), default=0))
+
+
 def _book(automaton: PushdownAutomaton, lifted: Lifted, vocabulary: Vocabulary) -> completion_kernels.Book:
-    spelled = {
-        spelling: token
-        for token, spelling in enumerate(vocabulary.spellings)
-        if spelling and len(spelling) <= _LONGEST_SPELLING and lifted.class_of_token[token] > END_CLASS
-    }
-    begin, text = joined(list(spelled))
-    size = 1 << (2 * len(spelled) + 1).bit_length()
+    tokens, (slots, begin, text, longest) = _spelling_table(vocabulary)
+    token_class = lifted.class_of_token[tokens]
     return completion_kernels.Book(
-        slots=completion_kernels.spelling_slots(begin, text, size),
+        slots=slots,
         begin=begin,
         text=text,
-        token_class=lifted.class_of_token[list(spelled.values())].astype(np.int32),
-        longest=max(map(len, spelled), default=0),
+        token_class=np.where(token_class > END_CLASS, token_class, DEAD).astype(np.int32),
+        longest=longest,
         representatives=automaton.representatives,
         nearness=-np.minimum(lifted.distance, kernels.FAR).astype(np.float64),
         no_weight=np.zeros(lifted.num_classes),

@@ -31,7 +31,7 @@ from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata import relaxation_kernels as kernels
 from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
 from constrained_diffusion.automata.frame import Frame
-from constrained_diffusion.automata.network import Network
+from constrained_diffusion.automata.guessing import GuessingAutomaton, guessing
 from constrained_diffusion.automata.pushdown import Grammar, Known, PushdownAutomaton, Windows, any_bytes
 from constrained_diffusion.automata.pushdown_kernels import ERROR
 from constrained_diffusion.automata.threads_nfa import NO_MATCH
@@ -47,6 +47,8 @@ _MOST_STATES: Final = 2000
 """A relaxation of more states than these gives way to a coarser one."""
 _MOST_STATES_BETWEEN: Final = 30_000
 """Likewise one that has more before it is minimised."""
+_MOST_GUESSING_STATES: Final = 20_000
+"""Likewise one of a network, whose states are so many from the beginning."""
 
 
 @final
@@ -55,7 +57,9 @@ class Relaxation:
     """The finite automaton, and the state that stands for what is known of a configuration.
 
     Attributes:
-        dfa: accepts a superset of the grammar's texts; its state 0 is the start. Not minimal.
+        dfa: accepts a superset of the grammar's texts; its state 0 is the start. Not minimal. Of a network, without the
+            steps that are guesses.
+        guesses: of a network ``dfa`` with the guesses.
         place: int32 [W, S], the entry of each window and each state of its scanner, or ``DEAD``.
         outside: int32 [F], the entry of each state of the frame; without a frame one ``DEAD``.
         entry: int32 [entries, M], the state for each entry and side state, or ``DEAD``.
@@ -65,6 +69,7 @@ class Relaxation:
     place: NDArray[np.int32]
     outside: NDArray[np.int32]
     entry: NDArray[np.int32]
+    guesses: GuessingAutomaton | None = None
 
 
 _NOWHERE: Final = np.full(1, DEAD, np.int32)
@@ -80,13 +85,12 @@ def relax(grammar: Grammar, windows: Windows, side: ByteDFA, limits: Limits) -> 
         place = np.full((len(windows.known), len(grammar.scan)), DEAD, np.int32)
         outside = _NOWHERE if grammar.frame is None else np.full(grammar.frame.num_states, DEAD, np.int32)
         return Relaxation(ex.EMPTY_DFA, place, outside, np.empty((0, 0), np.int32))
-    builder: _GrammarBuilder | _NetworkBuilder
-    if grammar.network is None:
-        builder = _GrammarBuilder(grammar, windows, limits)
-    else:
-        builder = _NetworkBuilder(grammar, grammar.network, windows, limits)
-    entries, place = builder.build()
     is_free = side.num_states == 1 and side.same_language(any_bytes())
+    if grammar.network is not None:
+        guesses, place, entry = guessing(grammar.network, windows, None if is_free else side, limits)
+        return Relaxation(guesses.certain, place, _NOWHERE, entry, guesses)
+    builder = _GrammarBuilder(grammar, windows, limits)
+    entries, place = builder.build()
     met = _met(builder.nfa, entries, builder.scanner_states(), side)
     digits, side_digits = _width(len(entries)), _width(side.num_states)
     whole = _with_entries(builder.nfa, entries, builder.accept, side_digits, limits)
@@ -135,14 +139,17 @@ def largest_relaxation(automaton: PushdownAutomaton, limits: Limits) -> tuple[Pu
 
     Where every one is too large, the relaxation is the side automaton alone.
     """
-    bounded = replace(limits, max_states=min(limits.max_states, _MOST_STATES_BETWEEN))
+    is_network = automaton.grammar.network is not None
+    most_between = _MOST_GUESSING_STATES if is_network else _MOST_STATES_BETWEEN
+    bounded = replace(limits, max_states=min(limits.max_states, most_between))
+    most = bounded.max_states if is_network else _MOST_STATES
     while True:
         coarser = automaton.windows.coarser(automaton.grammar)
         try:
             relaxation = relax(automaton.grammar, automaton.windows, automaton.side, bounded)
         except LimitExceeded:
             relaxation = None
-        if relaxation is not None and (relaxation.dfa.num_states <= _MOST_STATES or coarser is None):
+        if relaxation is not None and (relaxation.dfa.num_states <= most or coarser is None):
             return automaton, relaxation
         if coarser is None:
             return automaton, _side_alone(automaton)
@@ -406,95 +413,6 @@ class _GrammarBuilder:
         goto = self.goto_by[int(self.grammar.rule_origin[rule])]
         rests = self.stacks.popped(known, int(self.grammar.rule_length[rule]))
         return frozenset(self.stacks.pushed(rest, goto[rest[0][0]]) for rest in rests if goto[rest[0][0]] != ERROR)
-
-
-class _NetworkBuilder:
-    """The nondeterministic automaton of a network: a copy of the automaton that is at work for each known stack."""
-
-    outside = _NOWHERE
-
-    def __init__(self, grammar: Grammar, network: Network, windows: Windows, limits: Limits) -> None:
-        self.grammar = grammar
-        self.network = network
-        self.windows = windows
-        self.limits = limits
-        self.stacks = _Stacks(grammar, windows)
-        self.nfa = ex.NFA(limits, ex.Meter(limits))
-        self.accept = self.nfa.new_state()
-        self.offset: dict[Known, int] = {}
-        self.queue: list[Known] = []
-
-    def build(self) -> tuple[list[int], NDArray[np.int32]]:
-        """Adds everything; gives the nodes of the entries, and which of them each window has in each state."""
-        entries: list[int] = []
-        place = np.full((len(self.windows.known), self.network.num_states), DEAD, np.int32)
-        for window, known in enumerate(self.windows.known):
-            states = self.states_of(known)
-            place[window, states] = np.arange(len(entries), len(entries) + len(states))
-            first = self.block(known)
-            entries += range(first, first + len(states))
-        for known in self.queue:
-            self._add_automaton(known)
-        return entries, place
-
-    def scanner_states(self) -> dict[int, int]:
-        """The state of the network of each node that has one."""
-        return {
-            first + local: state
-            for known, first in self.offset.items()
-            for local, state in enumerate(self.states_of(known).tolist())
-        }
-
-    def states_of(self, known: Known) -> NDArray[np.int64]:
-        """The states of the automaton that a known stack has called."""
-        return self.grammar.scanned_from[int(self.grammar.scan_start[known[0][0]])]
-
-    def block(self, known: Known) -> int:
-        """The first node of a known stack: the start of what it has called."""
-        if known not in self.offset:
-            self.offset[known] = self.nfa.num_states
-            self.nfa.num_states += len(self.states_of(known))
-            self.queue.append(known)
-            if self.nfa.num_states > self.limits.max_nfa_transitions:
-                raise LimitExceeded(
-                    "max_nfa_transitions", self.limits.max_nfa_transitions, "the relaxation of a recursive constraint"
-                )
-        return self.offset[known]
-
-    def _add_automaton(self, known: Known) -> None:
-        """What a network can do in the automaton that a known stack has called."""
-        network = self.network
-        offset = self.offset[known]
-        begin, end = network.begin[network.callee[known[0][0]]], network.begin[network.callee[known[0][0]] + 1]
-        table = np.where(network.table[begin:end] != DEAD, network.table[begin:end] - begin, DEAD).astype(np.int32)
-        self.nfa.add_transitions(ByteDFA(table, network.byte_class, network.tag[begin:end] != DEAD), offset)
-        for state, places in network.calls_in(begin, end):
-            for place in places:
-                symbol = int(network.first_alike[place]) if self.windows.is_forgetful else place
-                self.nfa.add_empty(offset + state, self.block(self.stacks.pushed(known, symbol)))
-        is_bottom = network.home[known[0][0]] == DEAD
-        returns = [] if is_bottom else self._returns(known)
-        for state in np.flatnonzero(network.tag[begin:end] != DEAD).tolist():
-            if is_bottom:
-                self.nfa.add_empty(offset + state, self.accept)
-            for place, stacks in returns:
-                target = int(network.back[place, network.tag[begin + state]])
-                for rest in stacks if target != DEAD else []:
-                    local = target - int(network.begin[network.home[place]])
-                    self.nfa.add_empty(offset + state, self.block(rest) + local)
-
-    def _returns(self, known: Known) -> list[tuple[int, list[Known]]]:
-        """The places that may be on top of a known stack, and what may be left of it below each."""
-        top = known[0][0]
-        if not self.windows.is_forgetful:
-            return [(top, self.stacks.popped(known, 1))]
-        alike = np.flatnonzero(self.network.first_alike == top).tolist()
-        return [(place, [self._at_work(int(self.network.home[place]))]) for place in alike]
-
-    def _at_work(self, automaton: int) -> Known:
-        """All that is known of a stack where only the automaton at work is."""
-        place = int(np.flatnonzero(self.network.callee == automaton)[0])
-        return (place,), place == self.grammar.start, 0
 
 
 def _scanner_edges(grammar: Grammar) -> list[list[tuple[int, int]]]:

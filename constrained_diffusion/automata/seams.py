@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from constrained_diffusion.automata import pushdown_kernels, seam_kernels
 from constrained_diffusion.automata.frame import Frame
 from constrained_diffusion.automata.pushdown import PushdownAutomaton, any_bytes
-from constrained_diffusion.automata.token_effects import endings, joined
+from constrained_diffusion.automata.token_effects import endings
+from constrained_diffusion.automata.vocabulary import joined
 
 
 def seam_effects(automaton: PushdownAutomaton, frame: Frame, texts: list[bytes]) -> NDArray[np.uint64]:

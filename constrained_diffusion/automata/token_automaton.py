@@ -31,7 +31,7 @@ from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import UNREACHABLE, Lifted, lift
 from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
-from constrained_diffusion.automata.pushdown_tokens import ExactStates, StateNumbers, refined
+from constrained_diffusion.automata.pushdown_tokens import ExactStates, StateNumbers, lifted_relaxation
 from constrained_diffusion.automata.relaxation import largest_relaxation
 from constrained_diffusion.automata.sharing import shared_edges, shared_sums
 from constrained_diffusion.automata.storage import kept_on_disk, read_arrays, write_arrays
@@ -75,18 +75,18 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
             f"{constraint!r} compiles to {type(automaton).__name__}; expected a finite or a pushdown automaton",
             construct=type(constraint).__name__,
         )
-    return TokenAutomaton(automaton, vocabulary, _lifted(constraint, automaton, vocabulary, limits))
+    _check_possible(constraint, automaton)
+    lifted = lift(automaton, vocabulary, lexicon_of(vocabulary), limits)
+    _check_spelled(constraint, automaton, lifted, vocabulary)
+    return TokenAutomaton(automaton, vocabulary, lifted)
 
 
-def _lifted(constraint: Constraint, dfa: ByteDFA, vocabulary: Vocabulary, limits: Limits) -> Lifted:
-    _check_possible(constraint, dfa)
-    lifted = lift(dfa, vocabulary, lexicon_of(vocabulary), limits)
+def _check_spelled(constraint: Constraint, dfa: ByteDFA, lifted: Lifted, vocabulary: Vocabulary) -> None:
     if lifted.distance[dfa.start] >= UNREACHABLE:
         raise InfeasibleError(
             f"the vocabulary of {len(vocabulary)} tokens cannot spell any text of {constraint!r}; "
             f"shortest is {shown(dfa.shortest_text())[:60]!r}{_known_specials(dfa.shortest_text(), vocabulary)}"
         )
-    return lifted
 
 
 def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
@@ -129,8 +129,9 @@ def _newly_compiled_grammar(
 ) -> TokenAutomaton:
     _check_possible(constraint, automaton)
     automaton, relaxation = largest_relaxation(automaton, limits)
-    lifted = _lifted(constraint, relaxation.dfa, vocabulary, limits)
-    lifted = refined(lifted, automaton, vocabulary)
+    lifted = lifted_relaxation(automaton, relaxation, vocabulary, limits)
+    if relaxation.guesses is None:
+        _check_spelled(constraint, relaxation.dfa, lifted, vocabulary)
     exact = ExactStates(automaton, relaxation, lifted, vocabulary)
     if exact.completion(automaton.start) >= UNREACHABLE:
         raise InfeasibleError(
@@ -299,13 +300,13 @@ class TokenAutomaton:
             budget: tokens that may still follow this canvas; None and 0: the text must end inside
                 it; -n: it must end n tokens before the end of the canvas.
             pins: int [L] or [B, L], the token that each position must hold, or -1; behind the end of the text too.
-                There may be more than L: those behind the canvas condition what it leaves to be written.
+                There may be more than L: those behind the canvas condition what it leaves to be written; for a grammar
+                as far as its finite relaxation can tell, so that a later canvas may still turn out to be infeasible.
             min_tokens: the first position at which the text may end.
             temperature: the logits are divided by it; 1e-6 to 1e6.
 
         Raises:
             InfeasibleError: no text fits; the message says what is at fault.
-            UnsupportedConstraint: the constraint is a grammar, and there are pins behind the canvas.
             ModelError: the logits or the other arguments are malformed; the message names the position.
         """
         instance_of(logits, Tensor, "logits", ModelError)
@@ -339,14 +340,7 @@ class TokenAutomaton:
 
         Raises:
             ModelError: the folder is missing or cannot be written to.
-            UnsupportedConstraint: it is that of a schema that refers to itself.
         """
-        if self.exact is not None and self.exact.automaton.grammar.network is not None:
-            raise UnsupportedConstraint(
-                "the automaton of a recursive schema cannot be saved; save the schema and compile it again, or bound "
-                "its depth (any_depth=2)",
-                construct="recursive schema",
-            )
         header = {
             "format": np.array(_FORMAT),
             "vocabulary": np.array(self.vocabulary.fingerprint),
@@ -414,14 +408,10 @@ class TokenAutomaton:
     def _later(self, pins: NDArray[np.int64], least: int) -> tuple[int, ...]:
         """The pins behind a canvas, up to the last pinned position and to the first at which the text may end."""
         pinned = np.flatnonzero(pins >= 0)
-        if self.exact is None:
-            count = max(least, pinned[-1] + 1 if len(pinned) else 0)
-            return (*pins[:count].tolist(), *[FREE] * (count - len(pins)))
-        if len(pinned):
-            raise UnsupportedConstraint(
-                "pins behind the canvas condition no grammar yet; give those of the canvas only", construct="pins"
-            )
-        return ()
+        if self.exact is not None and not len(pinned):
+            return ()
+        count = max(least, pinned[-1] + 1 if len(pinned) else 0)
+        return (*pins[:count].tolist(), *[FREE] * (count - len(pins)))
 
     def _distance_before(self, later: tuple[int, ...], budget: int, min_tokens: int) -> NDArray[np.int32]:
         """``distance`` for a canvas in front of pinned positions, int32 [N + 1].

@@ -7,6 +7,7 @@ effect of a text that is a byte longer at its front follows from that of the tex
 of a byte and an effect is looked at once, however many tokens end alike.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, final
 
@@ -14,10 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from constrained_diffusion.automata import network_kernels as kernels
-from constrained_diffusion.automata.byte_automaton import DEAD
+from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
+from constrained_diffusion.automata.classes import END_CLASS
+from constrained_diffusion.automata.lexicon import lexicon_of
+from constrained_diffusion.automata.lifting import token_classes
 from constrained_diffusion.automata.network import Network
 from constrained_diffusion.automata.pushdown import Grammar
 from constrained_diffusion.automata.threads_nfa import NO_MATCH, UNMATCHED
+from constrained_diffusion.automata.token_kernels import number_signatures
+from constrained_diffusion.automata.vocabulary import Vocabulary, joined
+from constrained_diffusion.threads import in_parallel
 
 _UNCHANGED: Final = 0
 """In place of a terminal: none has matched, so that an earlier match stands."""
@@ -180,13 +187,82 @@ def _outcomes(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where((codes & 0xFFF) == _NOTHING, codes - _NOTHING, codes)
 
 
-def network_effects(network: Network, texts: list[bytes]) -> NDArray[np.uint64]:
-    """What each text does to the stack of a network, as two random numbers, uint64 [n, 2]."""
+def network_classes(
+    network: Network, side: ByteDFA | None, vocabulary: Vocabulary
+) -> tuple[NDArray[np.int32], list[int]]:
+    """The class of each token, int32 [V], and a token for each class behind the first two.
+
+    Tokens of one class do the same to every configuration of a network, and to the states of ``side``, if there is one.
+    """
+    lexicon = lexicon_of(vocabulary)
+    inside, _ = token_classes(network.without_stack, vocabulary, lexicon)
+    signatures = network_effects(network, vocabulary, inside) + _random_numbers(inside)
+    if side is not None:
+        beside, _ = token_classes(side, vocabulary, lexicon)
+        is_possible = np.any(signatures != 0, axis=1) & (beside > END_CLASS)
+        signatures = np.where(is_possible[:, None], signatures + _random_numbers(beside), np.uint64(0))
+    signatures[list(vocabulary.end_ids)] = 0
+    classes, representatives = number_signatures(signatures)
+    classes[list(vocabulary.end_ids)] = END_CLASS
+    return classes, representatives.tolist()
+
+
+def _random_numbers(classes: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """Two numbers for each class of tokens, 0 for those that stand nowhere; uint64 [V, 2]."""
+    numbers = np.random.default_rng(0).integers(1, 2**64, (int(classes.max()) + 1, 2), np.uint64, endpoint=False)
+    numbers[: END_CLASS + 1] = 0
+    return numbers[classes]
+
+
+def network_effects(network: Network, vocabulary: Vocabulary, inside: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """What each token does to the stack of a network, as two random numbers, uint64 [V, 2].
+
+    Behind the first byte of most tokens the stack stays as it is. What these do depends on that byte's class and on the
+    steps inside the automata alone, so one of each kind is looked at.
+
+    Args:
+        inside: int32 [V], classes of tokens that do the same where the stack stays.
+    """
+    begins, text = vocabulary.joined_spellings
+    letters = network.byte_class[text]
+    is_change = np.append(False, network.may_change[letters[:-1], letters[1:]])
+    is_change[begins[:-1][begins[:-1] < len(text)]] = False
+    tokens = np.flatnonzero(np.diff(begins))
+    changes = np.concatenate([[0], np.cumsum(is_change)])
+    has_change = changes[begins[tokens + 1]] > changes[begins[tokens]]
+    plain, others = tokens[~has_change], tokens[has_change]
+    kinds = inside[plain].astype(np.int64) * NUM_BYTES + letters[begins[plain]]
+    first_of_kind = np.full(int(kinds.max(initial=0)) + 1, DEAD, np.int64)
+    first_of_kind[kinds[::-1]] = np.arange(len(kinds))[::-1]
+    first = np.flatnonzero(first_of_kind[kinds] == np.arange(len(kinds)))
+    kind = np.searchsorted(first, first_of_kind[kinds])
+    spelled = [letters[begins[token] : begins[token + 1]].tobytes() for token in others.tolist()]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(spelled), len(first))}
+    looked_at = [letters[begins[token] : begins[token + 1]].tobytes() for token in plain[first].tolist()] + [*numbers]
+    found = np.concatenate(in_parallel(_effects_of(network, looked_at), len(looked_at)))
+    effects = np.zeros((len(vocabulary), 2), np.uint64)
+    effects[plain] = found[kind]
+    effects[others] = found[[numbers[text] for text in spelled]]
+    return effects
+
+
+def _effects_of(network: Network, texts: list[bytes]) -> Callable[[int, int], NDArray[np.uint64]]:
+    """What gives the effects of some of the texts, spelled in byte classes."""
+    moves = _moves(network)
+
+    def some_effects(first: int, last: int) -> NDArray[np.uint64]:
+        return np.asarray(kernels.network_effects(moves, *joined(texts[first:last])), np.uint64)
+
+    return some_effects
+
+
+def _moves(network: Network) -> kernels.Moves:
     callers = np.argsort(network.callee, kind="stable").astype(np.int32)
     counts = np.bincount(network.callee, minlength=len(network.begin) - 1)
     ends_again = np.unique(network.back[network.back != DEAD])
     ends_again = ends_again[network.tag[ends_again] != DEAD]
-    moves = kernels.Moves(
+    states = np.arange(network.num_states + 1)
+    return kernels.Moves(
         scan=network.table,
         call=network.call,
         tag=network.tag,
@@ -195,27 +271,10 @@ def network_effects(network: Network, texts: list[bytes]) -> NDArray[np.uint64]:
         owner=np.repeat(np.arange(len(counts)), np.diff(network.begin)).astype(np.int32),
         caller_begin=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         callers=callers,
-        states=np.arange(network.num_states, dtype=np.int32),
+        into=np.argsort(network.table.T, axis=1, kind="stable").astype(np.int32),
+        into_begin=np.stack([np.searchsorted(column, states) for column in np.sort(network.table.T, axis=1)]),
         changing=np.flatnonzero(network.is_changing).astype(np.int32),
         may_change=network.may_change,
         may_end=np.any(network.taken_behind_calls, axis=(0, 1)),
         may_end_again=np.any((network.table[ends_again] == DEAD) & (network.call[ends_again] == DEAD), axis=0),
     )
-    place, begins, buffer = _by_classes(texts, network.byte_class)
-    return np.asarray(kernels.network_effects(moves, begins, buffer), np.uint64)[place]
-
-
-def _by_classes(
-    texts: list[bytes], byte_class: NDArray[np.uint8]
-) -> tuple[list[int], NDArray[np.int64], NDArray[np.uint8]]:
-    """The texts spelled in byte classes: the number of each, and the different ones, joined."""
-    to_class = bytes(byte_class)
-    numbers: dict[bytes, int] = {}
-    place = [numbers.setdefault(text.translate(to_class), len(numbers)) for text in texts]
-    return place, *joined(list(numbers))
-
-
-def joined(texts: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Where each text begins among all, int64 [texts + 1], and all of them, uint8."""
-    lengths = np.array([len(text) for text in texts], np.int64)
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.frombuffer(b"".join(texts), np.uint8)

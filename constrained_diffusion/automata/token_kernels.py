@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit
 
 from constrained_diffusion.automata.kernels import mix
+from constrained_diffusion.automata.network_kernels import guess
 
 
 @njit(cache=True, nogil=True)
@@ -287,6 +288,49 @@ def all_steps(table, byte_class, byte, depth, end, string, deepest, limit, first
                 steps[count, 1] = target
                 steps[count, 2] = string[node]
                 count += 1
+            node += 1
+        if count > limit:
+            break
+    return steps[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def all_guessed_steps(
+    table, begin, target, byte_class, byte, depth, end, string, deepest, limit, first_state, stride
+):  # fmt: skip
+    """As ``all_steps`` for an automaton that guesses (see ``guessing``), each target once."""
+    n = len(table)
+    steps = np.empty((1024, 3), np.int32)
+    path, widths = np.empty((deepest + 1, n), np.int32), np.zeros(deepest + 1, np.int64)
+    seen = np.zeros(n, np.int64)
+    tried, count = 0, 0
+    for state in range(first_state, n, stride):
+        path[0, 0], widths[0] = state, 1
+        node = 0
+        while node < len(byte):
+            level, letter = depth[node], byte_class[byte[node]]
+            tried += 1
+            width = 0
+            for i in range(widths[level - 1]):
+                step = table[path[level - 1, i], letter]
+                first, last = guess(table, begin, path[level - 1, i], letter)
+                for j in range(first, max(last, first + 1)):
+                    reached = step if step >= -1 else target[j]
+                    if reached >= 0 and seen[reached] != tried:
+                        seen[reached], path[level, width] = tried, reached
+                        width += 1
+            widths[level] = width
+            if width == 0:
+                node = end[node]
+                continue
+            if string[node] >= 0:
+                while count + width > len(steps):
+                    grown = np.empty((2 * len(steps), 3), np.int32)
+                    grown[:count] = steps[:count]
+                    steps = grown
+                for i in range(width):
+                    steps[count, 0], steps[count, 1], steps[count, 2] = state, path[level, i], string[node]
+                    count += 1
             node += 1
         if count > limit:
             break

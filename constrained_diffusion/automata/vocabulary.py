@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, SupportsIndex, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from constrained_diffusion.automata.marks import has_mark_bytes, mark
 from constrained_diffusion.automata.tokenizers import FastTokenizer, shown_ids
@@ -33,6 +34,12 @@ DEFAULT_SAMPLE: Final = (
 """Texts whose encodings confirm that a vocabulary was read correctly."""
 
 _FORMAT: Final = b"vocabulary-1"
+
+
+def joined(texts: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Where each text begins among all, int64 [texts + 1], and all of them, uint8."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.frombuffer(b"".join(texts), np.uint8)
 
 
 @final
@@ -103,6 +110,12 @@ class Vocabulary:
         for name, id in self.specials.items():
             spelled[id] = mark(name)
         return tuple(spelled)
+
+    @cached_property
+    def joined_spellings(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Where the spelling of each id begins among all, int64 [V + 1], and all of them, uint8; special tokens without
+        a name have none."""
+        return joined([spelling or b"" for spelling in self.spellings])
 
     def spell(self, ids: Iterable[SupportsIndex]) -> bytes:
         """As ``decode``, with the marks of special tokens that have a name."""

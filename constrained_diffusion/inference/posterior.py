@@ -625,8 +625,16 @@ class _Canvas:
         spelling = self.automaton.vocabulary.describe(token)
         return (
             f"the pinned tokens contradict the constraint: with token {token} ({spelling}) pinned at position "
-            f"{int(pins[-1])}, no valid text of the available length gets past position {position}"
+            f"{int(pins[-1])}, no valid text of the available length gets past position {position}{self._blame}"
         )
+
+    @property
+    def _blame(self) -> str:
+        """For a message: that pins may not have been foreseen."""
+        exact = self.request.exact
+        if exact is None or self.request.state == exact.automaton.start:
+            return ""
+        return " behind what was written before this canvas, which a grammar's pins cannot steer in all cases"
 
 
 def _with_pins(table: ClassTable, pins: NDArray[np.int64], class_of: NDArray[np.generic]) -> ClassTable:

@@ -39,12 +39,13 @@ How a value may be written:
 - *Numbers*: every spelling; between bounds without an exponent, unless the sign alone decides.
 - *Numbers of* ``enum`` *and* ``const``: as ``json.dumps`` writes them and in plain decimals, ``1`` also as ``1.0``.
 
-A schema that refers to itself is followed to any depth: what is inside itself becomes a call in a pushdown automaton
-(see ``automata.network``). Where a finite automaton must stop somewhere, ``JsonSchema.bounds`` says where; it is exact
-in depth if nothing is said there. Any JSON nests at most 2 deep (a scalar or an empty container has depth 0), but to
-any depth in a schema that refers to itself, and everywhere with ``any_depth=None``; with a number, both are followed
-as often, and the automaton is finite. A declared name never occurs twice in an object; that
-additional names differ among each other is beyond a finite automaton, but all of them satisfy the same schema.
+A schema that refers to itself is followed to any depth, and so is any JSON where a schema allows it: what is inside
+itself becomes a call in a pushdown automaton (see ``automata.network``). With a number as ``any_depth``, both nest at
+most so deep (a scalar or an empty container has depth 0), and the automaton is finite. Where it must stop somewhere,
+``JsonSchema.bounds`` says where; the constraint is exact in depth if nothing is said there.
+
+A declared name never occurs twice in an object; that additional names differ among each other is beyond such an
+automaton, but all of them satisfy the same schema.
 """
 
 from constrained_diffusion.constraints.json_schema.constraint import JsonSchema, json_schema

@@ -17,9 +17,11 @@ from constrained_diffusion.constraints.json_schema.layout import (
     EMPTY_ARRAY,
     EMPTY_OBJECT,
     LAYOUTS,
+    Escapes,
     Whitespace,
     any_definition,
     any_value,
+    with_escapes,
 )
 from constrained_diffusion.constraints.json_schema.multiples import PLAIN, exactly, multiples_of
 from constrained_diffusion.constraints.json_schema.objects import Members, PropertyOrder
@@ -48,15 +50,15 @@ class Style:
     """How values are written, and how far what has no end is followed (see ``json_schema``).
 
     Attributes:
-        any_depth: how deep any JSON nests; ``ref_depth``: how often a value stands inside one of the same schema; None
-            is to any depth.
+        any_depth: how deep any JSON nests, and how often a value stands inside one of the same schema; None is to any
+            depth.
         unique_groups: how many groups the items of an array are divided into that must differ and are not listed.
     """
 
     whitespace: Whitespace
+    escapes: Escapes
     property_order: PropertyOrder
     any_depth: int | None
-    ref_depth: int | None
     max_count: int
     additional_properties: AdditionalProperties
     float_forms: bool
@@ -119,12 +121,9 @@ class Compiler:
 
     def root(self) -> ex.Expression:
         expression = self.value((self.document.root_node,), "")
-        return expression.definition.body if isinstance(expression, ex.Call) else expression
-
-    @property
-    def is_recursive(self) -> bool:
-        """Whether some value was found that stands inside one of the same schema."""
-        return bool(self._definitions)
+        return with_escapes(
+            self.style.escapes, expression.definition.body if isinstance(expression, ex.Call) else expression
+        )
 
     def value(self, claims: tuple[Claim, ...], place: str) -> ex.Expression:
         """The values that satisfy all the claims.
@@ -140,10 +139,10 @@ class Compiler:
         key = key_of(claims)
         if key in self._known:
             return self._known[key]
-        if self.style.ref_depth is None:
+        if self.style.any_depth is None:
             if key in self._open:
                 return ex.Call(self._definitions.setdefault(key, ex.Definition(place or "the whole value")))
-        elif self._open.count(key) > self.style.ref_depth:
+        elif self._open.count(key) > self.style.any_depth:
             return self._cut(key, place)
         if len(self._open) >= MAX_LEVELS:
             if len(set(self._open)) < len(self._open):
@@ -164,7 +163,7 @@ class Compiler:
         self._open.pop()
         shared: ex.Expression = ex.NOTHING if expression is ex.NOTHING else Shared(expression)
         if key in self._definitions and shared is not ex.NOTHING:
-            self._definitions[key].body = shared
+            self._definitions[key].body = with_escapes(self.style.escapes, shared)
             shared = ex.Call(self._definitions[key])
         if self._outermost_used >= level:
             self._known[key] = shared
@@ -175,7 +174,7 @@ class Compiler:
         """Nothing, where a value would nest in itself once more than is followed."""
         self._outermost_used = min(self._outermost_used, self._open.index(key))
         shown = place if len(place) <= 60 else f"{place[:20]}...{place[-37:]}"
-        self.bounds[f"recursion at {shown}: at most {self.style.ref_depth} times inside itself"] = None
+        self.bounds[f"recursion at {shown}: at most {self.style.any_depth} times inside itself"] = None
         return ex.NOTHING
 
     # --- from facts to expressions
@@ -223,7 +222,7 @@ class Compiler:
     def _any(self, place: str) -> ex.Expression:
         depth = self.style.any_depth
         if depth is None:
-            return ex.Call(any_definition(self.style.whitespace))
+            return ex.Call(any_definition(self.style.whitespace, self.style.escapes))
         self.bounds[f"any JSON at {place or 'the root'}: nested at most {depth} deep"] = None
         return any_value(depth, self.style.whitespace)
 

@@ -1,7 +1,8 @@
 """The constraint that a JSON Schema, or a Python type, describes."""
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Literal, final, get_args
@@ -21,7 +22,7 @@ from constrained_diffusion.constraints.json_schema.compiler import (
     Style,
 )
 from constrained_diffusion.constraints.json_schema.document import Document
-from constrained_diffusion.constraints.json_schema.layout import Whitespace
+from constrained_diffusion.constraints.json_schema.layout import Escapes, Whitespace
 from constrained_diffusion.constraints.json_schema.objects import PropertyOrder
 from constrained_diffusion.constraints.json_schema.reading import Exhausted
 from constrained_diffusion.constraints.json_schema.unique import FEWER_GROUPS, MANY_ARRAYS
@@ -35,11 +36,9 @@ from constrained_diffusion.errors import (
 from constrained_diffusion.limits import Limits
 
 Formats = Literal["enforce", "annotate"]
-Escapes = Literal["allow", "forbid"]
 
-_WITHOUT_BACKSLASH: Final = ex.Repetition(ex.Bytes(ex.byte_mask(set(range(256)) - {0x5C})))
 _BOUNDED_DEPTH: Final = 2
-"""How deep any JSON nests unless told otherwise; what recursion to any depth gives way to if it branches too much."""
+"""What recursion to any depth gives way to if it branches too much."""
 _MOST_DIGITS: Final = 28
 """Digits of a ``Decimal`` before its point: as many as it is calculated with by default."""
 _SMALL: Final = Limits(max_work=2_000_000, max_places=256, max_states=20_000)
@@ -64,15 +63,11 @@ class JsonSchema(RegularConstraint):
         style: Style,
         limits: Limits,
         adapter: TypeAdapter[Any] | None = None,
-        *,
-        escapes: Escapes = "allow",
     ) -> None:
         self.schema: dict[str, Any] | bool = document.root
         self._adapter = adapter
-        self._document, self._style, self._escapes = document, style, escapes
-        compiler, expression = _compiled(document, style, limits)
-        # A backslash stands nowhere in JSON but in strings.
-        self._expression = expression if escapes == "allow" else ex.Intersection((expression, _WITHOUT_BACKSLASH))
+        self._document, self._style = document, style
+        compiler, self._expression = _compiled(document, style, limits)
         self.warnings = tuple(document.warnings)
         self.bounds = tuple(compiler.bounds)
 
@@ -112,7 +107,7 @@ class JsonSchema(RegularConstraint):
             return False
         try:
             style = replace(self._style, property_order="any")
-            twin = JsonSchema(self._document.unheard, style, _SMALL, escapes=self._escapes)
+            twin = JsonSchema(self._document.unheard, style, _SMALL)
             return twin.automaton(_SMALL).matches(
                 text.encode(errors="surrogatepass") if isinstance(text, str) else text
             )
@@ -125,8 +120,8 @@ class JsonSchema(RegularConstraint):
 
 def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compiler, ex.Expression]:
     """The expression; recursion is followed less far where it branches too much."""
-    for any_depth, ref_depth in _depths(style):
-        compiler = Compiler(document, replace(style, any_depth=any_depth, ref_depth=ref_depth), limits)
+    for depth in itertools.chain([style.any_depth], range(_deepest(style), -1, -1)):
+        compiler = Compiler(document, replace(style, any_depth=depth), limits)
         try:
             expression = compiler.root()
         except Exhausted:
@@ -135,18 +130,13 @@ def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compile
             raise InvalidConstraint("the schema describes values that nest too deep to be written out") from error
         if compiler.unlisted_arrays > MANY_ARRAYS and style.unique_groups > FEWER_GROUPS:
             return _compiled(document, replace(style, unique_groups=FEWER_GROUPS), limits)
-        if any_depth is not None and compiler.is_recursive:
-            # It takes a stack as it is: then any JSON may nest as deep as the rest.
-            return _compiled(document, replace(style, any_depth=None), limits)
         return compiler, expression
     raise LimitExceeded("max_schema_work", limits.max_schema_work, "the work to read the schema")
 
 
-def _depths(style: Style) -> Iterator[tuple[int | None, int | None]]:
-    """Depths of any JSON and of references that are tried, in order."""
-    yield style.any_depth, style.ref_depth
-    deepest = _BOUNDED_DEPTH if style.ref_depth is None else style.ref_depth - 1
-    yield from ((depth, depth) for depth in range(deepest, -1, -1))
+def _deepest(style: Style) -> int:
+    """The depth that is tried where the one asked for branches too much."""
+    return _BOUNDED_DEPTH if style.any_depth is None else style.any_depth - 1
 
 
 def json_schema(
@@ -157,7 +147,7 @@ def json_schema(
     formats: Formats = "enforce",
     escapes: Escapes = "allow",
     lenient: bool = False,
-    any_depth: int | Literal["auto"] | None = "auto",
+    any_depth: int | None = None,
     max_count: int = DEFAULT_MAX_COUNT,
     additional_properties: AdditionalProperties = "spec",
     registry: Registry[Any] | None = None,
@@ -180,10 +170,8 @@ def json_schema(
         escapes: ``"forbid"``: strings have no backslash, and so neither quotes nor line breaks in them.
         lenient: note what cannot be enforced among the warnings instead of refusing it.
         any_depth: how deep a value may nest where the schema allows any JSON, and how often a schema that refers to
-            itself is followed: None is to any depth, which takes a pushdown automaton. ``"auto"``: a schema that refers
-            to itself is followed to any depth, and so is any JSON in it; any JSON in others nests at most 2 deep, which
-            a finite automaton can tell: None takes some ten times as long to compile there, and large schemas may
-            reach a limit.
+            itself is followed. None is to any depth, which takes a pushdown automaton; with a number a finite one does,
+            so that the constraint can be complemented, intersected with another such, and put beside grammars.
         max_count: how far ``maxLength`` and ``maxItems`` are counted; beyond it less is accepted than they allow.
         additional_properties: ``"spec"``: objects are open unless their schema closes them; ``"forbid"``: an
             object with ``properties`` but without ``additionalProperties`` is closed. Types always forbid.
@@ -205,21 +193,22 @@ def json_schema(
     _check_option("escapes", escapes, get_args(Escapes))
     _check_option("additional_properties", additional_properties, get_args(AdditionalProperties))
     enforces_formats = formats == "enforce"
-    if any_depth is not None and not (isinstance(any_depth, str) and any_depth == "auto"):
+    if any_depth is not None:
         whole_number(any_depth, "any_depth", InvalidConstraint, least=0)
     whole_number(max_count, "max_count", InvalidConstraint, least=1)
     instance_of(limits, Limits, "limits", InvalidConstraint)
     if registry is not None:
         instance_of(registry, Registry, "registry", InvalidConstraint)
-    depths = (_BOUNDED_DEPTH, None) if any_depth == "auto" else (any_depth, any_depth)
     if isinstance(schema_or_type, Mapping | bool):
         document = Document(schema_or_type, is_lenient=lenient, enforces_formats=enforces_formats, registry=registry)
-        style = Style(whitespace, property_order, *depths, max_count, additional_properties, document.float_forms)
-        return JsonSchema(document, style, limits, escapes=escapes)
+        style = Style(
+            whitespace, escapes, property_order, any_depth, max_count, additional_properties, document.float_forms
+        )
+        return JsonSchema(document, style, limits)
     adapter = type_adapter(schema_or_type)
     document = Document(schema_of(adapter), is_lenient=lenient, enforces_formats=enforces_formats)
-    style = Style(whitespace, property_order, *depths, max_count, "forbid", float_forms=False)
-    return JsonSchema(document, style, limits, adapter, escapes=escapes)
+    style = Style(whitespace, escapes, property_order, any_depth, max_count, "forbid", float_forms=False)
+    return JsonSchema(document, style, limits, adapter)
 
 
 def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -1,15 +1,18 @@
 """How values are put together in JSON: the space between tokens, arrays, objects, constants, any value."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, final
 
 from constrained_diffusion.automata import expressions as ex
+from constrained_diffusion.automata.pushdown import Grammar
+from constrained_diffusion.constraints.grammar.reading import Source, read_grammar
 from constrained_diffusion.constraints.json_schema.sequences import permutations
 from constrained_diffusion.constraints.json_schema.spelling import NUMBER, any_string, number_spellings, spelled
 from constrained_diffusion.limits import Limits
 
 Whitespace = Literal["flexible", "compact", "spaced", "indented"]
+Escapes = Literal["allow", "forbid"]
 
 
 @final
@@ -133,9 +136,52 @@ def any_value(depth: int, whitespace: Whitespace) -> ex.Expression:
     return ex.Embedded(ex.compile_expression(nested, Limits()))
 
 
-@lru_cache(maxsize=4)
-def any_definition(whitespace: Whitespace) -> ex.Definition:
+@lru_cache(maxsize=8)
+def any_definition(whitespace: Whitespace, escapes: Escapes) -> ex.Definition:
     """Every JSON value."""
     definition = ex.Definition("any JSON")
-    definition.body = _any_with(ex.Call(definition), LAYOUTS[whitespace])
+    definition.body = with_escapes(escapes, _any_with(ex.Call(definition), LAYOUTS[whitespace]))
+    definition.as_grammar = lru_cache(partial(_any_grammar, whitespace, escapes))
     return definition
+
+
+def with_escapes(escapes: Escapes, expression: ex.Expression) -> ex.Expression:
+    """The texts without a backslash, unless escapes are allowed: it stands nowhere in JSON but in strings."""
+    return expression if escapes == "allow" else ex.Without(expression, 1 << 0x5C)
+
+
+_FLEXIBLE, _INDENTED = r"(?: |\n[ \t]*)?", r"\n[ \t]*"
+_SPACES: Final[dict[Whitespace, tuple[str, str, str]]] = {
+    "flexible": (_FLEXIBLE, _FLEXIBLE, _FLEXIBLE),
+    "compact": ("", "", ""),
+    "spaced": ("", " ", " "),
+    "indented": (_INDENTED, _INDENTED, " "),
+}
+"""Patterns of the space inside brackets, behind a comma and behind a colon, as in ``LAYOUTS``."""
+_NO_SURROGATE: Final = "(?:[0-9a-cA-CefEF][0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2}"
+_PAIR: Final = r"[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE: Final = r"|\\(?:[\"\\\/bfnrt]|u(?:" + _NO_SURROGATE + "|" + _PAIR + "))"
+_ANY: Final = r"""
+start: value
+value: STRING | NUMBER | "null" | "true" | "false" | EMPTY | array | object
+array: LIST value (COMMA value)* LIST_END
+object: OBJECT member (COMMA member)* OBJECT_END
+member: STRING COLON value
+EMPTY.2: "[]" | "{{}}"
+LIST: /\[{inside}/
+LIST_END: /{inside}\]/
+OBJECT: /\{{{inside}/
+OBJECT_END: /{inside}\}}/
+COMMA: /,{comma}/
+COLON: /:{colon}/
+STRING: /"(?:[^"\\\x00-\x1f]{escape})*"/
+NUMBER: /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/
+"""
+
+
+def _any_grammar(whitespace: Whitespace, escapes: Escapes) -> Grammar:
+    """The parser of every JSON value."""
+    inside, comma, colon = _SPACES[whitespace]
+    escape = _ESCAPE if escapes == "allow" else ""
+    source = _ANY.format(inside=inside, comma=comma, colon=colon, escape=escape)
+    return read_grammar(Source(source, None), "start", Limits())
