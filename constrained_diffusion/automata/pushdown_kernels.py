@@ -721,8 +721,10 @@ def straight_way(tables, store, config, representatives):
             break
         following = np.int64(DEAD)
         # Most bytes lead away from the end, and to find out by how much takes long.
-        for is_narrow in (not tables.is_network, False):
+        for is_narrow in (True, False):
             if is_narrow:
+                if tables.is_network:
+                    continue
                 _mark_shortest(tables, store, current, marked)
             for byte in representatives:
                 if marked[tables.byte_class[byte]] != is_narrow:
