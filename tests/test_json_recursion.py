@@ -419,3 +419,11 @@ def test_a_hostile_recursive_schema_ends_in_a_limit():
     few = {**schema, "anyOf": schema["anyOf"][:3]}
     assert cd.json_schema(few).matches('[["d1"], [["d4", "d2"]]]')
     assert not cd.json_schema(few).matches('[["d1"], [["d0", "d2"]]]')
+
+
+def test_what_no_deep_value_satisfies_is_infeasible():
+    with pytest.raises(cd.errors.InfeasibleError):
+        cd.compile(cd.json_schema({"type": "array"}) & cd.regex("[{].*"), byte_vocabulary())
+    vocabulary = cd.Vocabulary([b"[", b"1", None], end_ids=[2])
+    with pytest.raises(cd.errors.InfeasibleError, match="no text"):
+        cd.compile(cd.json_schema({"type": "array"}), vocabulary)

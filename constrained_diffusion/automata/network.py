@@ -101,11 +101,6 @@ class Network:
         np.logical_or.at(taken, (self.callee[places], tags), takes[self.back[places, tags]])
         return taken
 
-    @property
-    def is_changing(self) -> NDArray[np.bool_]:
-        """Whether the stack may change in each state, bool [S]."""
-        return np.asarray((self.tag != DEAD) | np.any(self.call != DEAD, axis=1), np.bool_)
-
     @cached_property
     def may_change(self) -> NDArray[np.bool_]:
         """Whether, behind a byte of one class, one of another may change the stack, bool [K, K]."""

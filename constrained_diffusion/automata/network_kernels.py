@@ -192,6 +192,47 @@ def steps_of_pairs(table, begin, target, side, column, side_column, number, coun
     return out, begins[: guesses + 1].copy(), targets[:size].copy()
 
 
+@njit(cache=True, nogil=True)
+def token_kinds(begins, text, byte_class, may_change, inside):
+    """int64 [V]: a number for all that a network can tell of each token, -1 for one without bytes; and int64, the first
+    token of each number.
+
+    Args:
+        begins, text: int64 [V + 1] and uint8, the spellings.
+        may_change: bool [K, K], behind such a byte, such another one may change the stack.
+        inside: int32 [V], classes of tokens that do the same where the stack stays.
+    """
+    n = len(begins) - 1
+    kind, first = np.full(n, -1, np.int64), np.empty(n, np.int64)
+    size = 16
+    while size < 2 * n:
+        size *= 2
+    slots, hashes = np.full(size, -1, np.int32), np.empty((n, 2), np.uint64)
+    count = 0
+    for token in range(n):
+        begin, end = begins[token], begins[token + 1]
+        if begin == end:
+            continue
+        is_plain = True
+        one = two = np.uint64(0)
+        for p in range(begin, end):
+            letter = np.uint64(byte_class[text[p]] + 1)
+            one, two = mix(one ^ letter), mix(two + letter * np.uint64(0x9E3779B97F4A7C15))
+            is_plain = is_plain and (p == begin or not may_change[byte_class[text[p - 1]], byte_class[text[p]]])
+        if is_plain:
+            letter = np.uint64(byte_class[text[begin]] + 1)
+            one, two = mix(letter << np.uint64(32) ^ np.uint64(inside[token])), letter
+        slot = np.int64(one & np.uint64(size - 1))
+        while slots[slot] >= 0 and (hashes[slots[slot], 0] != one or hashes[slots[slot], 1] != two):
+            slot = (slot + 1) & (size - 1)
+        if slots[slot] < 0:
+            slots[slot], first[count] = count, token
+            hashes[count, 0], hashes[count, 1] = one, two
+            count += 1
+        kind[token] = slots[slot]
+    return kind, first[:count].copy()
+
+
 class Moves(NamedTuple):
     """What ``network_effects`` needs of a network, see ``network``.
 
@@ -201,7 +242,7 @@ class Moves(NamedTuple):
         caller_begin, callers: int64 [B + 1] and int32, the places that each automaton comes back to.
         into: int32 [K, S], all states, in the order of those that a byte leads to; into_begin: int64 [K, S + 1], where
             those begin from which it leads to each state.
-        changing: int32, the states in which the stack may change.
+        changing_begin, changing: int64 [K + 1] and int32, the states in which each byte may change the stack.
         may_change: bool [K, K], behind such a byte, such another one may change the stack.
         may_end, may_end_again: bool [K], an automaton may have ended where such a byte comes; the one behind it, too.
     """
@@ -216,6 +257,7 @@ class Moves(NamedTuple):
     callers: NDArray[np.int32]
     into: NDArray[np.int32]
     into_begin: NDArray[np.int64]
+    changing_begin: NDArray[np.int64]
     changing: NDArray[np.int32]
     may_change: NDArray[np.bool_]
     may_end: NDArray[np.bool_]
@@ -246,9 +288,11 @@ def network_effects(moves, begins, buffer):
             is_known[p] = is_changing and moves.may_end[text[p]]
             if is_known[p]:
                 _measure_behind(moves, behind, is_known, stack, text, p)
-            for state in moves.changing if is_changing else moves.changing[:0]:
-                is_end = moves.tag[state] >= 0 and is_known[p]
-                if moves.scan[state, text[p]] >= 0 or not (is_end or moves.call[state, text[p]] >= 0):
+            if not is_changing:
+                continue
+            for i in range(moves.changing_begin[text[p]], moves.changing_begin[text[p] + 1]):
+                state = moves.changing[i]
+                if moves.call[state, text[p]] < 0 and not is_known[p]:
                     continue
                 number = _network_effect(moves, behind, is_known, stack, text, p, state)
                 if number != 0:
@@ -288,6 +332,7 @@ def _measure_behind(moves, behind, is_known, stack, text, p):
     behind[p] = 0
     # An end may lead to another end: as often as can matter.
     for _ in range(behind.shape[1] + 1 if moves.may_end_again[text[p]] else 1):
+        is_new = False
         for body in range(len(moves.caller_begin) - 1):
             for tag in range(tags):
                 total = np.uint64(0)
@@ -298,7 +343,11 @@ def _measure_behind(moves, behind, is_known, stack, text, p):
                         number = _network_effect(moves, behind, is_known, stack, text, p, target)
                     if number != 0:
                         total += mix(number ^ np.uint64(moves.callers[j] + 1) * np.uint64(0x9E3779B97F4A7C15))
-                behind[p, body * tags + tag] = mix(total + np.uint64(tag + 1)) if total != 0 else np.uint64(0)
+                number = mix(total + np.uint64(tag + 1)) if total != 0 else np.uint64(0)
+                is_new = is_new or number != behind[p, body * tags + tag]
+                behind[p, body * tags + tag] = number
+        if not is_new:
+            break
 
 
 @njit(cache=True, nogil=True)

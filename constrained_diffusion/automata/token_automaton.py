@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from constrained_diffusion.automata.byte_automaton import DEAD, ByteAutomaton, ByteDFA
+from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
 from constrained_diffusion.automata.classes import DEAD_CLASS
 from constrained_diffusion.automata.grammar_arrays import automaton_arrays, automaton_of, check_fit, dfa_arrays, dfa_of
 from constrained_diffusion.automata.lexicon import lexicon_of
@@ -75,7 +75,7 @@ def compile_constraint(constraint: Constraint, vocabulary: Vocabulary, *, limits
             f"{constraint!r} compiles to {type(automaton).__name__}; expected a finite or a pushdown automaton",
             construct=type(constraint).__name__,
         )
-    _check_possible(constraint, automaton)
+    _check_possible(constraint, is_empty=automaton.is_empty)
     lifted = lift(automaton, vocabulary, lexicon_of(vocabulary), limits)
     _check_spelled(constraint, automaton, lifted, vocabulary)
     return TokenAutomaton(automaton, vocabulary, lifted)
@@ -89,8 +89,8 @@ def _check_spelled(constraint: Constraint, dfa: ByteDFA, lifted: Lifted, vocabul
         )
 
 
-def _check_possible(constraint: Constraint, automaton: ByteAutomaton) -> None:
-    if automaton.is_empty:
+def _check_possible(constraint: Constraint, *, is_empty: bool) -> None:
+    if is_empty:
         raise InfeasibleError(f"no text at all meets {constraint!r}; {constraint.why_empty}")
 
 
@@ -127,8 +127,9 @@ def _compiled_grammar(
 def _newly_compiled_grammar(
     constraint: Constraint, automaton: PushdownAutomaton, vocabulary: Vocabulary, limits: Limits
 ) -> TokenAutomaton:
-    _check_possible(constraint, automaton)
+    _check_possible(constraint, is_empty=automaton.is_empty)
     automaton, relaxation = largest_relaxation(automaton, limits)
+    _check_possible(constraint, is_empty=not np.any(relaxation.dfa.accepting))
     lifted = lifted_relaxation(automaton, relaxation, vocabulary, limits)
     if relaxation.guesses is None:
         _check_spelled(constraint, relaxation.dfa, lifted, vocabulary)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from constrained_diffusion.automata import network_kernels as kernels
-from constrained_diffusion.automata.byte_automaton import DEAD, NUM_BYTES, ByteDFA
-from constrained_diffusion.automata.classes import END_CLASS
+from constrained_diffusion.automata.byte_automaton import DEAD, ByteDFA
+from constrained_diffusion.automata.classes import DEAD_CLASS, END_CLASS
 from constrained_diffusion.automata.lexicon import lexicon_of
 from constrained_diffusion.automata.lifting import token_classes
 from constrained_diffusion.automata.network import Network
@@ -193,61 +193,50 @@ def network_classes(
     """The class of each token, int32 [V], and a token for each class behind the first two.
 
     Tokens of one class do the same to every configuration of a network, and to the states of ``side``, if there is one.
+    Most tokens can change the stack with their first byte only. What these do depends on the class of that byte and on
+    the steps inside the automata alone, so one of each kind is looked at.
     """
     lexicon = lexicon_of(vocabulary)
     inside, _ = token_classes(network.without_stack, vocabulary, lexicon)
-    signatures = network_effects(network, vocabulary, inside) + _random_numbers(inside)
+    begins, text = vocabulary.joined_spellings
+    kind, first = kernels.token_kinds(begins, text, network.byte_class, network.may_change, inside)
+    letters = network.byte_class[text].tobytes()
+    texts = [letters[begins[token] : begins[token + 1]] for token in first.tolist()]
+    effects = np.concatenate(in_parallel(_effects_of(network, texts), len(texts)))
+    signatures = effects + _random_numbers(inside[first])
     if side is not None:
         beside, _ = token_classes(side, vocabulary, lexicon)
-        is_possible = np.any(signatures != 0, axis=1) & (beside > END_CLASS)
-        signatures = np.where(is_possible[:, None], signatures + _random_numbers(beside), np.uint64(0))
-    signatures[list(vocabulary.end_ids)] = 0
+        kind, first, parent = _split(kind, beside)
+        signatures, besides = signatures[parent], beside[first]
+        is_possible = np.any(signatures != 0, axis=1) & (besides > END_CLASS)
+        signatures = np.where(is_possible[:, None], signatures + _random_numbers(besides), np.uint64(0))
     classes, representatives = number_signatures(signatures)
-    classes[list(vocabulary.end_ids)] = END_CLASS
-    return classes, representatives.tolist()
+    class_of_token = np.where(kind >= 0, classes[kind], DEAD_CLASS).astype(np.int32)
+    class_of_token[list(vocabulary.end_ids)] = END_CLASS
+    return class_of_token, first[representatives].tolist()
+
+
+def _split(
+    kind: NDArray[np.int64], other: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The kinds told apart by other classes as well; a token of each new kind, and the old one that it comes from."""
+    keys = np.where(kind >= 0, kind * (int(other.max()) + 1) + other, -1)
+    values, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    known = int(values[0] < 0)
+    return inverse.reshape(-1) - known, first[known:], kind[first[known:]]
 
 
 def _random_numbers(classes: NDArray[np.int32]) -> NDArray[np.uint64]:
-    """Two numbers for each class of tokens, 0 for those that stand nowhere; uint64 [V, 2]."""
-    numbers = np.random.default_rng(0).integers(1, 2**64, (int(classes.max()) + 1, 2), np.uint64, endpoint=False)
+    """Two numbers for each of the classes, 0 for those that stand nowhere; uint64 [n, 2]."""
+    numbers = np.random.default_rng(0).integers(
+        1, 2**64, (int(classes.max(initial=0)) + 1, 2), np.uint64, endpoint=False
+    )
     numbers[: END_CLASS + 1] = 0
     return numbers[classes]
 
 
-def network_effects(network: Network, vocabulary: Vocabulary, inside: NDArray[np.int32]) -> NDArray[np.uint64]:
-    """What each token does to the stack of a network, as two random numbers, uint64 [V, 2].
-
-    Behind the first byte of most tokens the stack stays as it is. What these do depends on that byte's class and on the
-    steps inside the automata alone, so one of each kind is looked at.
-
-    Args:
-        inside: int32 [V], classes of tokens that do the same where the stack stays.
-    """
-    begins, text = vocabulary.joined_spellings
-    letters = network.byte_class[text]
-    is_change = np.append(False, network.may_change[letters[:-1], letters[1:]])
-    is_change[begins[:-1][begins[:-1] < len(text)]] = False
-    tokens = np.flatnonzero(np.diff(begins))
-    changes = np.concatenate([[0], np.cumsum(is_change)])
-    has_change = changes[begins[tokens + 1]] > changes[begins[tokens]]
-    plain, others = tokens[~has_change], tokens[has_change]
-    kinds = inside[plain].astype(np.int64) * NUM_BYTES + letters[begins[plain]]
-    first_of_kind = np.full(int(kinds.max(initial=0)) + 1, DEAD, np.int64)
-    first_of_kind[kinds[::-1]] = np.arange(len(kinds))[::-1]
-    first = np.flatnonzero(first_of_kind[kinds] == np.arange(len(kinds)))
-    kind = np.searchsorted(first, first_of_kind[kinds])
-    spelled = [letters[begins[token] : begins[token + 1]].tobytes() for token in others.tolist()]
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(spelled), len(first))}
-    looked_at = [letters[begins[token] : begins[token + 1]].tobytes() for token in plain[first].tolist()] + [*numbers]
-    found = np.concatenate(in_parallel(_effects_of(network, looked_at), len(looked_at)))
-    effects = np.zeros((len(vocabulary), 2), np.uint64)
-    effects[plain] = found[kind]
-    effects[others] = found[[numbers[text] for text in spelled]]
-    return effects
-
-
 def _effects_of(network: Network, texts: list[bytes]) -> Callable[[int, int], NDArray[np.uint64]]:
-    """What gives the effects of some of the texts, spelled in byte classes."""
+    """What gives the effects of some of the texts, spelled in byte classes, as two random numbers, uint64 [n, 2]."""
     moves = _moves(network)
 
     def some_effects(first: int, last: int) -> NDArray[np.uint64]:
@@ -262,6 +251,7 @@ def _moves(network: Network) -> kernels.Moves:
     ends_again = np.unique(network.back[network.back != DEAD])
     ends_again = ends_again[network.tag[ends_again] != DEAD]
     states = np.arange(network.num_states + 1)
+    is_changing = (network.table == DEAD) & ((network.call != DEAD) | (network.tag != DEAD)[:, None])
     return kernels.Moves(
         scan=network.table,
         call=network.call,
@@ -273,7 +263,8 @@ def _moves(network: Network) -> kernels.Moves:
         callers=callers,
         into=np.argsort(network.table.T, axis=1, kind="stable").astype(np.int32),
         into_begin=np.stack([np.searchsorted(column, states) for column in np.sort(network.table.T, axis=1)]),
-        changing=np.flatnonzero(network.is_changing).astype(np.int32),
+        changing_begin=np.concatenate([[0], np.cumsum(np.count_nonzero(is_changing, axis=0))]).astype(np.int64),
+        changing=np.nonzero(is_changing.T)[1].astype(np.int32),
         may_change=network.may_change,
         may_end=np.any(network.taken_behind_calls, axis=(0, 1)),
         may_end_again=np.any((network.table[ends_again] == DEAD) & (network.call[ends_again] == DEAD), axis=0),
