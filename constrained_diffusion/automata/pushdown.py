@@ -411,7 +411,7 @@ class PushdownAutomaton(ByteAutomaton):
         if capacity > 2 * self.limits.max_configurations:
             raise LimitExceeded("max_configurations", self.limits.max_configurations, "the states of a grammar")
         new = _empty_store(capacity, self._width)
-        for name in ("symbol", "below", "place", "window", "closing"):
+        for name in ("symbol", "below", "place", "window", "closing", "is_measured"):
             getattr(new, name)[:stacks] = getattr(old, name)[:stacks]
         for name in ("stack", "scanner", "fallback", "side", *_FOUND_OUT):
             getattr(new, name)[:configs] = getattr(old, name)[:configs]
@@ -436,7 +436,8 @@ def _empty_store(capacity: int, width: int) -> Store:
         below=ints(capacity),
         place=ints(capacity),
         window=ints(capacity),
-        closing=ints(capacity, width),
+        closing=np.empty((capacity, width), np.int32),
+        is_measured=np.zeros(capacity, np.bool_),
         stack=ints(capacity),
         scanner=ints(capacity),
         fallback=ints(capacity),
