@@ -31,8 +31,8 @@ from rich.table import Table
 from schema_engines import ENGINES, Isolated, is_installed
 from schema_judging import SECTIONS, SLOW, Case, kind, maskbench_cases, suite_cases
 
-ANY_ORDER: Final = "ours-any-order"
-"""An engine for MaskBench alone: the official suite is read in any order by ``ours`` as well."""
+OTHER_ORDERS: Final = ("ours-flexible-order", "ours-any-order")
+"""Engines for MaskBench alone: the official suite is read in any order by ``ours`` as well."""
 JUDGED: Final = frozenset(["right", "over", "under"])
 COLUMNS: Final = ("right", "under", "over", "refused", "limit", "error")
 MEANINGS: Final = {
@@ -69,13 +69,13 @@ def main() -> None:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         run = _runner(progress, arguments.limit)
         on_maskbench = {name: run(name, schemas, not arguments.no_compile) for name in engines if is_installed(name)}
-        on_suite = {name: run(name, suite, False) for name in on_maskbench if name != ANY_ORDER}
+        on_suite = {name: run(name, suite, False) for name in on_maskbench if name not in OTHER_ORDERS}
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(maskbench_table(engines, on_maskbench, len(schemas)))
     for name in on_maskbench:
         if name.startswith("ours"):
             console.print(refusals_table(name, on_maskbench[name]))
-    console.print(suite_table([name for name in engines if name != ANY_ORDER], on_suite))
+    console.print(suite_table([name for name in engines if name not in OTHER_ORDERS], on_suite))
     if arguments.by_file:
         console.print(file_table(suite, on_suite))
     if arguments.json:

@@ -192,6 +192,7 @@ class XGrammar(Engine):
 
 ENGINES: Final[dict[str, Callable[[], Engine]]] = {
     "ours": Ours,
+    "ours-flexible-order": lambda: Ours(property_order="flexible"),
     "ours-any-order": lambda: Ours(property_order="any"),
     "llguidance": LLGuidance,
     "xgrammar": lambda: XGrammar(is_strict=False),

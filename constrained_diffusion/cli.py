@@ -45,7 +45,11 @@ _SCHEMA_CHOICES: Final = (
         ("flexible", "compact", "spaced", "indented"),
         "between the tokens of the JSON; flexible is whatever json.dumps writes",
     ),
-    ("--property-order", ("declared", "any"), "of the members of objects; declared is as the schema lists them"),
+    (
+        "--property-order",
+        ("declared", "flexible", "any"),
+        "of the members of objects; declared is as the schema lists them, flexible any where that takes little",
+    ),
     ("--formats", ("enforce", "annotate"), "annotate: a format is only warned of"),
     ("--escapes", ("allow", "forbid"), "forbid: strings have no backslash"),
     ("--additional-properties", ("spec", "forbid"), "forbid: objects are closed unless their schema opens them"),

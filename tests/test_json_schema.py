@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import re
+from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -212,7 +213,7 @@ def compiled(schema, **options):
 
 
 @settings(deadline=None, max_examples=120)
-@given(documents(PARTIAL), st.integers(0, 1 << 30), st.sampled_from(["declared", "any"]))
+@given(documents(PARTIAL), st.integers(0, 1 << 30), st.sampled_from(["declared", "any", "flexible"]))
 def test_every_accepted_text_is_valid(schema, seed, property_order):
     _, dfa = compiled(schema, any_depth=1, property_order=property_order)
     rng = random.Random(seed)
@@ -253,6 +254,8 @@ CASES = {
         [{"a": 1}, []],
         [{"a": "x"}],
     ),
+    "not true": ({"not": {"const": True}}, [False, 1, "true", None, [True]], [True]),
+    "none of a boolean and others": ({"not": {"enum": [False, 0, "x"]}}, [True, 1, "y", [False]], [False, 0, "x"]),
     "const true is not 1": ({"const": True}, [True], [1, 1.0, "true"]),
     "enum of 1 and true": ({"enum": [1, True, [0], [False]]}, [1, True, [0], [False]], [0, False, [1]]),
     "const true and enum of 1": ({"const": True, "enum": [1, "a"]}, [], [1, True, "a"]),
@@ -297,6 +300,11 @@ CASES = {
         {"required": ["z"], "properties": {"a": {}}, "additionalProperties": {"type": "integer"}},
         [{"z": 1}, {"a": None, "z": 1, "y": 2}],
         [{"a": 1}, {"z": "x"}],
+    ),
+    "required but nowhere declared, at any place": (
+        {"required": ["z"], "properties": {"a": {}, "b": {}}},
+        [{"z": 1, "a": 1, "b": 2}, {"a": 1, "z": 1, "b": 2}, {"a": 1, "b": 2, "z": 1}, {"a": 1, "z": 1, "y": 3}],
+        [{"a": 1, "b": 2}, {"a": 1}],
     ),
     "a property that cannot be": ({"type": "object", "properties": {"a": False, "b": {}}}, [{}, {"b": 1}], [{"a": 1}]),
     "a required property that cannot be": (
@@ -791,6 +799,169 @@ def test_any_order_of_properties():
     assert limit.value.limit == "max_places"
 
 
+@pytest.mark.parametrize("whitespace", ["flexible", "compact"])
+def test_flexible_order_is_any_order_where_names_are_few(whitespace):
+    constraint = json_schema(ANY_ORDER, property_order="flexible", whitespace=whitespace)
+    validator = jsonschema.Draft202012Validator(ANY_ORDER)
+    assert constraint.bounds == ()
+    writing = {"separators": (",", ":")} if whitespace == "compact" else {}
+    for value in ({"a": 1, "b": ""}, {"a": 1, "b": "", "c": 0, "d": None}, {"a": 1, "b": "", "c": 0}, {"a": 1, "z": 1}):
+        for order in orders(value):
+            assert accepts(constraint, order, **writing) == validator.is_valid(value)
+
+
+def preceded_by(order, name):
+    """How many of the names before one are declared behind it."""
+    return sum(other > name for other in order[: order.index(name)])
+
+
+def test_flexible_order_of_many_names_is_as_flexible_as_it_says():
+    names = [chr(ord("a") + i) for i in range(12)]
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": "integer"} for name in names},
+        "required": ["c", "k"],
+        "additionalProperties": {"type": "null"},
+    }
+    constraint = json_schema(schema, property_order="flexible", whitespace="compact")
+    (bound,) = constraint.bounds
+    lateness = int(re.fullmatch(r"members at the root: each behind at most (\d+) declared after it", bound)[1])
+    rng = random.Random(5)
+    seen = Counter()
+    for _ in range(600):
+        order = sorted({*rng.sample(names, rng.randint(1, 6)), *rng.choice(["ck", "ck", "ck", "c"])})
+        for _ in range(rng.randint(0, 4)):
+            order.insert(rng.randrange(len(order)), order.pop(rng.randrange(len(order))))
+        members = [(name, 1) for name in order]
+        members.insert(rng.randint(0, len(members)), ("other", rng.choice([None, None, 3])))
+        value = dict(members)
+        is_expected = validator_of(schema).is_valid(value) and all(preceded_by(order, n) <= lateness for n in order)
+        assert accepts(constraint, value, separators=(",", ":")) == is_expected, value
+        seen[is_expected] += 1
+    assert min(seen[True], seen[False]) > 50
+    assert not constraint.matches('{"c":1,"k":1,"c":1}')
+
+
+def test_flexible_order_costs_little_where_values_are_large():
+    """Values in many places are called and not written out; what cannot be flexible at all stays as declared."""
+    inner = {
+        "type": "object",
+        "properties": {name: {"type": "string", "pattern": "^[a-z]{2,30}$"} for name in "abcde"},
+        "additionalProperties": False,
+    }
+    outer = {"type": "object", "properties": dict.fromkeys("uvwxyz", inner), "additionalProperties": False}
+    constraint = json_schema(outer, property_order="flexible", whitespace="compact")
+    assert constraint.bounds == ()
+    for value in ({"z": {"e": "xx", "a": "yy"}, "u": {}}, {"v": {"c": "cc", "b": "bb"}, "u": {"a": "aa"}}):
+        assert validator_of(outer).is_valid(value)
+        assert accepts(constraint, value, separators=(",", ":"))
+    for value in ({"z": {"e": "x"}, "u": {}}, {"z": {"f": "xx"}}, {"a": "aa"}):
+        assert not validator_of(outer).is_valid(value)
+        assert not accepts(constraint, value, separators=(",", ":"))
+    spelled = {"type": "object", "properties": {n: {"items": {"type": "string"}} for n in "abcdefg"}}
+    for escapes, is_accepted in (("allow", True), ("forbid", False)):
+        constraint = json_schema(spelled, property_order="flexible", escapes=escapes)
+        assert accepts(constraint, {"g": ["x"], "a": ["y"], "other": None})
+        assert accepts(constraint, {"g": ["x"], "a": ["\n"]}) == is_accepted
+    many = {"type": "object", "properties": {f"n{i:03}": {"type": "integer"} for i in range(300)}}
+    constraint = json_schema(many, property_order="flexible")
+    assert constraint.bounds == ("members at the root: in the order declared, additional ones behind them",)
+    assert accepts(constraint, {"n007": 1, "n200": 2, "x": [1]})
+    assert not accepts(constraint, {"n200": 2, "n007": 1})
+
+
+def validator_of(schema):
+    return jsonschema.Draft202012Validator(schema)
+
+
+KINDS = [f"kind{i}" for i in range(14)]
+
+
+@pytest.mark.parametrize("union", ["oneOf", "anyOf"])
+def test_many_branches_are_told_apart_by_a_member(union):
+    """Nearly all ways in which the other branches may fail contradict the one that holds."""
+    branches = [
+        {"properties": {"kind": {"enum": [kind]}, "size": {"type": ["integer", "string"][i % 2]}, kind: {"const": i}}}
+        for i, kind in enumerate(KINDS)
+    ]
+    schema = {"type": "object", "required": ["kind"], union: branches, "additionalProperties": True}
+    constraint = json_schema(schema, any_depth=1, whitespace="compact", property_order="any")
+    right = {"kind": "kind3", "size": "x", "kind3": 3}
+    for value in (right, {**right, "kind3": 4}, {**right, "size": 1}, {"kind": "kind2", "size": 1}, {"kind": "?"}, {}):
+        assert accepts(constraint, value, separators=(",", ":")) == validator_of(schema).is_valid(value), value
+
+
+def test_branches_without_a_required_member_that_tells_them_apart():
+    """Such as those of GeoJSON whose ``type`` may be any string."""
+    point = {
+        "type": "object",
+        "required": ["type", "at"],
+        "properties": {"type": {"type": "string", "enum": ["Point"]}, "at": {"type": "array", "minItems": 2}},
+    }
+    line = {
+        **point,
+        "properties": {"type": {"type": "string", "enum": ["Line"]}, "at": {"type": "array", "maxItems": 1}},
+    }
+    feature = {
+        "type": "object",
+        "required": ["type", "shape"],
+        "properties": {"type": {"type": "string"}, "shape": {"oneOf": [{"type": "null"}, point, line]}},
+    }
+    schema = {"oneOf": [point, line, feature]}
+    constraint = json_schema(schema, any_depth=1, property_order="any")
+    shapes = [{"type": "Point", "at": [1, 2]}, {"type": "Line", "at": []}, {"type": "Line", "at": [1, 2]}, None, 3]
+    verdicts = Counter()
+    for kind, shape, at in itertools.product(["Point", "Line", "Other", 1], [*shapes, "none"], [[], [1, 2], "none"]):
+        value = {
+            "type": kind,
+            **({} if shape == "none" else {"shape": shape}),
+            **({} if at == "none" else {"at": at}),
+        }
+        is_valid = validator_of(schema).is_valid(value)
+        assert accepts(constraint, value) == is_valid, value
+        verdicts[is_valid] += 1
+    assert min(verdicts[True], verdicts[False]) > 5
+
+
+UNIQUE_STRINGS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+UNIQUE_OBJECTS = {
+    "type": "array",
+    "uniqueItems": True,
+    "items": {"type": "object", "properties": {"size": {}, "name": {"type": "string"}}, "required": ["name"]},
+}
+
+
+def test_different_items_of_usual_lists():
+    strings, objects = json_schema(UNIQUE_STRINGS), json_schema(UNIQUE_OBJECTS)
+    for value in (
+        ["service", "service1", "service2", "service3"],
+        [f"item_{i}" for i in range(10)],
+        ["/path/to/file1", "/path/to/file2"],
+        ["ssh", "http", "dns"],
+        [],
+    ):
+        assert accepts(strings, value), value
+    assert accepts(objects, [{"size": 1, "name": "bash"}, {"size": 1, "name": "sh"}])
+    assert not accepts(objects, [{"size": 1, "name": "sh"}, {"size": 1, "name": "sh"}])
+    assert not accepts(objects, [{"size": 1, "name": "sh"}, {"size": 1.0, "name": "sh"}])
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_accepted_items_differ(count):
+    """However finely they are divided."""
+    schema = {"properties": {f"n{i}": UNIQUE_STRINGS for i in range(count)}}
+    dfa = json_schema(schema, any_depth=0, whitespace="compact").automaton()
+    rng = random.Random(3)
+    accepted = 0
+    words = ["a", "b", "a1", "a2", "b1", "b2", "t3", "", "1", "2", "é", "é1", "\n", "x9", "x0", "T", "R"]
+    for _ in range(1500):
+        value = {"n0": rng.choices(words, k=rng.randint(2, 4))}
+        if dfa.matches(json.dumps(value, separators=(",", ":")).encode()):
+            assert validator_of(schema).is_valid(value), value
+            accepted += 1
+    assert accepted > 100
+
+
 MALFORMED = {
     "/minLength": {"minLength": "3"},
     "/properties/a/required": {"properties": {"a": {"required": "a"}}},
@@ -826,7 +997,7 @@ def test_options():
         json_schema({}, whitespace="loose")
     with pytest.raises(InvalidConstraint, match="any_depth"):
         json_schema({}, any_depth=-1)
-    with pytest.raises(InvalidConstraint, match="'declared', 'any'"):
+    with pytest.raises(InvalidConstraint, match="'declared', 'any', 'flexible'"):
         json_schema({}, property_order="sorted")
 
 

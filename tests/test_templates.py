@@ -561,6 +561,11 @@ def test_the_slot_that_makes_a_text_too_long_is_named():
         GENERATOR.generate("x", template, max_new_tokens=12)
     with pytest.raises(cd.errors.InfeasibleError, match=r"The slot \{a\} alone needs 18 tokens"):
         GENERATOR.generate("x", cd.template("{a} {b} {a}", a=cd.regex("c{9}|d{9}"), b="d" * 9), max_new_tokens=9)
+    long = cd.json_schema(
+        {"type": "object", "properties": {"n": {"type": "string", "minLength": 60}}, "required": ["n"]}
+    )
+    with pytest.raises(cd.errors.InfeasibleError, match=r"The slot \{long\} alone needs"):
+        GENERATOR.generate("x", cd.template("{id}: {long}", id=int, long=cd.regex("n*") + long), max_new_tokens=5)
     with pytest.raises(cd.errors.InfeasibleError, match=r"relax the constraint$"):
         GENERATOR.generate("x", cd.template("{a}{b}{c}", a="abcd", b="efgh", c="ijkl"), max_new_tokens=2)
 

@@ -160,11 +160,20 @@ class _Node:
 @final
 @dataclass(eq=False)
 class _Block:
-    """The states of one definition's automaton, each a state of the network as it is: ``first`` and those behind it."""
+    """The states of one definition's automaton, each a state of the network as it is: ``first`` and those behind it.
+
+    Attributes:
+        others: states in whose place stands another one, with more items than theirs.
+        calls: the places of the calls of the states.
+    """
 
     first: int
     body: int
+    others: dict[int, int] = field(default_factory=dict)
     calls: dict[int, list[int]] = field(default_factory=dict)
+
+    def number(self, state: int) -> int:
+        return self.others.get(state, self.first + state)
 
 
 @final
@@ -283,34 +292,37 @@ class _Builder:
     def _start_of(self, called: frozenset[int]) -> int:
         if called not in self.starts:
             self.ends[called] = {}
-            if len(called) == 1 and self._is_plain(min(called) + 1):
+            if len(called) == 1:
                 self._add_block(called, min(called))
             else:
                 items = frozenset(_Item(number, (), number + 1, 0) for number in called)
                 self.starts[called] = self._node(called, items)
         return self.starts[called]
 
-    def _is_plain(self, body: int) -> bool:
-        """Whether in each state of an automaton the next byte decides between steps and calls."""
-        for state, called in self.called_in[body].items():
-            taken = self.tables[body][state] != DEAD
-            for number in called:
-                if np.any(self.first[number] & taken):
-                    return False
-                taken = taken | self.first[number]
+    def _is_plain(self, body: int, state: int) -> bool:
+        """Whether the next byte decides between the steps and the calls of a state of an automaton."""
+        taken = self.tables[body][state] != DEAD
+        for number in self.called_in[body].get(state, ()):
+            if np.any(self.first[number] & taken):
+                return False
+            taken = taken | self.first[number]
         return True
 
     def _add_block(self, called: frozenset[int], number: int) -> None:
-        """The automaton of one definition, whose states need no others beside them."""
+        """The automaton of one definition, most of whose states need no others beside them."""
         body = number + 1
         block = self.blocks[called] = _Block(self.size, body)
-        self.starts[called] = block.first
         self._add(len(self.tables[body]))
+        calling = {state: _Item(number, (), body, state) for state in self.called_in[body]}
+        for state, item in calling.items():
+            if not self._is_plain(body, state):
+                block.others[state] = self._added_node(called, self.closed(frozenset([item])))
+        self.starts[called] = block.number(0)
         if np.any(self.accepting[body]):
             self.ends[called][called] = None
-        for state in self.called_in[body]:
-            items = frozenset([_Item(number, (), body, state)])
-            block.calls[state] = self._calls(called, items, self.tables[body][state] != DEAD)
+        for state, item in calling.items():
+            if state not in block.others:
+                block.calls[state] = self._calls(called, frozenset([item]), self.tables[body][state] != DEAD)
 
     def _add(self, states: int) -> None:
         """Counts states of the network."""
@@ -320,11 +332,15 @@ class _Builder:
             raise LimitExceeded("max_states", self.limits.max_states, "the states of a recursive constraint")
 
     def _node(self, owner: frozenset[int], items: Iterable[_Item]) -> int:
-        block = self.blocks.get(owner)
-        if block is not None:
-            (item,) = items
-            return block.first + item.state
         closed = self.closed(frozenset(items))
+        block = self.blocks.get(owner)
+        if block is not None and len(closed) == 1:
+            (item,) = closed
+            if not item.copies:
+                return block.number(item.state)
+        return self._added_node(owner, closed)
+
+    def _added_node(self, owner: frozenset[int], closed: frozenset[_Item]) -> int:
         key = owner, closed
         if key not in self.number:
             self.number[key] = self.size
@@ -446,7 +462,8 @@ class _Builder:
         rank = {owner: i for i, owner in enumerate(owners)}
         of_owner = {owner: [number for number, node in self.nodes.items() if node.owner == owner] for owner in owners}
         for owner, block in self.blocks.items():
-            of_owner[owner] = [*range(block.first, block.first + len(self.tables[block.body]))]
+            of_owner[owner] += range(block.first, block.first + len(self.tables[block.body]))
+            of_owner[owner].sort(key=lambda number: number != self.starts[owner])
         order = [number for owner in owners for number in of_owner[owner]]
         position = np.append(np.argsort(order), DEAD).astype(np.int32)
         tags = {owner: {ended: i for i, ended in enumerate(self.ends[owner])} for owner in owners}
@@ -455,10 +472,13 @@ class _Builder:
         tag = np.full(len(order), DEAD, np.int32)
         calls: list[tuple[int, list[int]]] = []
         for owner, block in self.blocks.items():
-            states = position[of_owner[owner]]
+            states = position[block.first + np.arange(len(self.tables[block.body]))]
+            reached = states.copy()
+            for state, number in block.others.items():
+                reached[state] = position[number]
             targets = self.tables[block.body]
-            table[states] = np.where(targets != DEAD, position[block.first + targets], DEAD)
-            tag[states[self.accepting[block.body]]] = 0
+            table[states] = np.where(targets != DEAD, reached[targets], DEAD)
+            tag[states[self.accepting[block.body]]] = tags[owner].get(owner, DEAD)
             calls += [(int(states[state]), places) for state, places in block.calls.items()]
         for number, node in self.nodes.items():
             table[position[number]] = position[node.row]

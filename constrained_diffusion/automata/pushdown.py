@@ -369,6 +369,12 @@ class PushdownAutomaton(ByteAutomaton):
     def accepts(self, state: int) -> bool:
         return bool(self.call(kernels.accepts, state))
 
+    def short_text(self) -> bytes | None:
+        """A text that is found without a search; None where there is none. Of a network it is one of the shortest."""
+        other = self.emptied()  # it stops where a way to the end is known
+        text, path = other.call(kernels.straight_way, other.start, self.representatives)
+        return text.tobytes() if len(path) else None
+
     @cached_property
     def representatives(self) -> NDArray[np.uint8]:
         """A byte of each class that the scanners and the side automaton treat alike."""
@@ -405,7 +411,7 @@ class PushdownAutomaton(ByteAutomaton):
         if capacity > 2 * self.limits.max_configurations:
             raise LimitExceeded("max_configurations", self.limits.max_configurations, "the states of a grammar")
         new = _empty_store(capacity, self._width)
-        for name in ("symbol", "below", "place", "window", "closing"):
+        for name in ("symbol", "below", "place", "window", "closing", "is_measured"):
             getattr(new, name)[:stacks] = getattr(old, name)[:stacks]
         for name in ("stack", "scanner", "fallback", "side", *_FOUND_OUT):
             getattr(new, name)[:configs] = getattr(old, name)[:configs]
@@ -430,7 +436,8 @@ def _empty_store(capacity: int, width: int) -> Store:
         below=ints(capacity),
         place=ints(capacity),
         window=ints(capacity),
-        closing=ints(capacity, width),
+        closing=np.empty((capacity, width), np.int32),
+        is_measured=np.zeros(capacity, np.bool_),
         stack=ints(capacity),
         scanner=ints(capacity),
         fallback=ints(capacity),

@@ -117,6 +117,7 @@ class Store(NamedTuple):
         window: int32 [stacks], what is known of the top of the stack.
         closing: int32 [stacks, successors], the least bytes that close a stack with each successor on top; of a
             network [stacks, tags], those behind what the top was called for, if that ended as each tag.
+        is_measured: bool [stacks], whether ``closing`` is filled in.
         stack, scanner, fallback, side: int32 [configs].
         relaxed: int32 [configs], the state of the relaxation that stands for each, -1 where it is not known.
         tokens: int32 [configs], the tokens of a way to the end, end token included; -1 where none was looked for,
@@ -132,6 +133,7 @@ class Store(NamedTuple):
     place: NDArray[np.int32]
     window: NDArray[np.int32]
     closing: NDArray[np.int32]
+    is_measured: NDArray[np.bool_]
     stack: NDArray[np.int32]
     scanner: NDArray[np.int32]
     fallback: NDArray[np.int32]
@@ -210,20 +212,29 @@ def push(tables, store, stack, symbol):
     # The first stacks and windows are the bottoms, one for each place.
     store.place[new] = store.place[stack] if stack >= 0 else new
     store.window[new] = tables.window_push[store.window[stack], symbol] if stack >= 0 else new
-    _measure(tables, store, new)
     return new
 
 
 @njit(cache=True, nogil=True)
+def _ensure_measured(tables, store, stack):
+    """Fills ``closing`` of a stack where that was not needed before: most stacks only answer what may follow."""
+    while not store.is_measured[stack]:
+        lowest = stack
+        while store.below[lowest] >= 0 and not store.is_measured[store.below[lowest]]:
+            lowest = np.int64(store.below[lowest])
+        _measure(tables, store, lowest)
+        store.is_measured[lowest] = True
+
+
+@njit(cache=True, nogil=True)
 def _measure(tables, store, stack):
-    """Fills ``closing`` of a new stack: shortest ways over the kernel items of its successors."""
+    """Fills ``closing`` of a stack, those below it being known: shortest ways over the items of successors."""
     top = store.symbol[stack]
     row = store.closing[stack]
     if tables.is_network:
-        below = store.below[stack]
+        below = np.int64(store.below[stack])
         for tag in range(len(row)):
-            state = np.int64(tables.back[top, tag])
-            row[tag] = _least_behind(tables, store, state, np.int64(below)) if below >= 0 else 0
+            row[tag] = 0 if below < 0 else _least_of(tables, np.int64(tables.back[top, tag]), store.closing[below])
         return
     row[:] = FAR
     changed = True
@@ -242,10 +253,19 @@ def _measure(tables, store, stack):
 @njit(cache=True, nogil=True)
 def _least_behind(tables, store, state, stack):
     """The least bytes that complete a text of a network from a state on a stack; ``FAR`` from no state."""
+    if state < 0:
+        return np.int64(FAR)
+    _ensure_measured(tables, store, stack)
+    return _least_of(tables, state, store.closing[stack])
+
+
+@njit(cache=True, nogil=True)
+def _least_of(tables, state, closing):
+    """The same from the ``closing`` of the stack."""
     best = np.int64(FAR)
     if state >= 0:
         for tag in range(tables.least.shape[1]):
-            best = min(best, np.int64(tables.least[state, tag]) + store.closing[stack, tag])
+            best = min(best, np.int64(tables.least[state, tag]) + closing[tag])
     return best
 
 
@@ -266,9 +286,10 @@ def _behind_item(tables, store, stack, item):
 @njit(cache=True, nogil=True)
 def closing_of_stack(tables, store, stack):
     """The least bytes that close a stack, an estimate."""
-    below = store.below[stack]
+    below = np.int64(store.below[stack])
     if below < 0:
         return tables.shortest[store.place[stack]]
+    _ensure_measured(tables, store, below)
     return store.closing[below, tables.successor[store.symbol[below], store.symbol[stack]]]
 
 
@@ -277,16 +298,35 @@ def feed(tables, store, stack, terminal):
     """The stack behind one more terminal, or ``DEAD``."""
     if tables.ignored[terminal]:
         return stack
+    below, symbol = _shifted(tables, store, stack, terminal)
+    return push(tables, store, below, symbol) if below >= 0 else np.int64(DEAD)
+
+
+@njit(cache=True, nogil=True)
+def _closing_behind(tables, store, stack, terminal):
+    """``closing_of_stack`` behind one more terminal, without making it; ``FAR`` if the terminal may not come."""
+    if tables.ignored[terminal]:
+        return np.int64(closing_of_stack(tables, store, stack))
+    below, symbol = _shifted(tables, store, stack, terminal)
+    if below < 0:
+        return np.int64(FAR)
+    _ensure_measured(tables, store, below)
+    return np.int64(store.closing[below, tables.successor[store.symbol[below], symbol]])
+
+
+@njit(cache=True, nogil=True)
+def _shifted(tables, store, stack, terminal):
+    """What a terminal that is not ignored is put on, and the symbol that it becomes; ``DEAD`` if it may not come."""
     for _ in range(_MOST_REDUCTIONS):
         action = np.int64(tables.action[store.symbol[stack], terminal])
         if action >= 0:
-            return push(tables, store, stack, action)
+            return stack, action
         if action == ERROR:
-            return DEAD
-        stack = _reduced(tables, store, stack, -2 - action)
+            break
+        stack = np.int64(_reduced(tables, store, stack, -2 - action))
         if stack < 0:
-            return DEAD
-    return DEAD
+            break
+    return np.int64(DEAD), np.int64(DEAD)
 
 
 @njit(cache=True, nogil=True)
@@ -366,7 +406,9 @@ def start(tables, store):
 def _is_useful(tables, store, stack, scanner):
     """Whether a terminal that the scanner can still match is one that the parser takes."""
     for terminal in range(len(tables.ignored)):
-        if 0 < tables.match_distance[scanner, terminal] < FAR and feed(tables, store, stack, terminal) >= 0:
+        if 0 < tables.match_distance[scanner, terminal] < FAR and (
+            tables.ignored[terminal] or _shifted(tables, store, stack, terminal)[0] >= 0
+        ):
             return True
     return False
 
@@ -610,9 +652,7 @@ def _closing_of_thread(tables, store, config):
             for terminal in range(len(tables.ignored)):
                 distance = tables.match_distance[scanner, terminal]
                 if 0 < distance < best:
-                    fed = feed(tables, store, stack, terminal)
-                    if fed >= 0:
-                        best = min(best, distance + closing_of_stack(tables, store, fed))
+                    best = min(best, distance + _closing_behind(tables, store, stack, terminal))
         config = np.int64(store.fallback[config])
     return min(best + behind, FAR)
 
@@ -650,11 +690,9 @@ def _mark_in_grammar(tables, store, config, marked):
         for terminal in range(len(tables.ignored)):
             distance = tables.match_distance[scanner, terminal]
             if 0 < distance < best and not tables.ignored[terminal]:
-                fed = feed(tables, store, np.int64(store.stack[config]), terminal)
-                if fed >= 0:
-                    rest = distance + closing_of_stack(tables, store, fed)
-                    if rest < best:
-                        nearest, best = terminal, rest
+                rest = distance + _closing_behind(tables, store, np.int64(store.stack[config]), terminal)
+                if rest < best:
+                    nearest, best = terminal, rest
         if nearest >= 0:
             for k in range(tables.scan.shape[1]):
                 target = tables.scan[scanner, k]
@@ -673,6 +711,7 @@ def straight_way(tables, store, config, representatives):
     rest = closing(tables, store, config)
     text = np.empty(rest if rest < FAR else 0, np.uint8)
     path = np.empty(len(text) + 1, np.int64)
+    marked = np.zeros(tables.scan.shape[1], np.bool_)
     current = np.int64(config)
     for place in range(len(path) if rest < FAR else 0):
         path[place] = current
@@ -681,11 +720,21 @@ def straight_way(tables, store, config, representatives):
         if place == len(text):
             break
         following = np.int64(DEAD)
-        for byte in representatives:
-            target = np.int64(step(tables, store, current, byte))
-            if target >= 0 and closing(tables, store, target) < rest - place:
-                text[place] = byte
-                following = target
+        # Most bytes lead away from the end, and to find out by how much takes long.
+        for is_narrow in (True, False):
+            if is_narrow:
+                if tables.is_network:
+                    continue
+                _mark_shortest(tables, store, current, marked)
+            for byte in representatives:
+                if marked[tables.byte_class[byte]] != is_narrow:
+                    continue
+                target = np.int64(step(tables, store, current, byte))
+                if target >= 0 and closing(tables, store, target) < rest - place:
+                    text[place] = byte
+                    following = target
+                    break
+            if following >= 0:
                 break
         if following < 0:
             break

@@ -17,6 +17,8 @@ Whether a terminal under way is finished is guessed, and the guess checked again
 Where grammars stand in a frame, the copies of its states are entries too, and the grammars begin behind those that call
 them and lead back to those behind their places. Where the exact automaton is in several states at once, no entry stands
 for them; the relaxation's own state is then all that is known.
+
+That of a network stays nondeterministic, see ``guessing``.
 """
 
 from collections.abc import Iterator

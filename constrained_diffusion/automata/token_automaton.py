@@ -33,6 +33,7 @@ from constrained_diffusion.automata.marks import shown, without_marks
 from constrained_diffusion.automata.pushdown import TAIL, PushdownAutomaton
 from constrained_diffusion.automata.pushdown_tokens import ExactStates, StateNumbers, lifted_relaxation
 from constrained_diffusion.automata.relaxation import largest_relaxation
+from constrained_diffusion.automata.sharing import shared_edges, shared_sums
 from constrained_diffusion.automata.storage import kept_on_disk, read_arrays, write_arrays
 from constrained_diffusion.automata.vocabulary import Vocabulary, token_ids
 from constrained_diffusion.checking import elements, instance_of, path_of, real_number, shortened, whole_number
@@ -151,7 +152,8 @@ class TokenAutomaton:
         dfa: the finite automaton over bytes on which inference runs.
         vocabulary: the vocabulary it was compiled for.
         lifted: its token classes and edges.
-        out_edges, in_edges, label_edges: the edges grouped by source, by target and by label.
+        edges: its edges, those that several states share but once.
+        label_sums: the sums over the classes of each label.
     """
 
     def __init__(self, dfa: ByteDFA, vocabulary: Vocabulary, lifted: Lifted, exact: ExactStates | None = None) -> None:
@@ -159,9 +161,8 @@ class TokenAutomaton:
         self._numbers = None if exact is None else StateNumbers(exact)
         self.vocabulary = vocabulary
         self.lifted = lifted
-        self.out_edges = lifted.edges()
-        self.in_edges = self.out_edges.by(self.out_edges.target, len(lifted.distance))
-        self.label_edges = self.out_edges.by(self.out_edges.label, len(lifted.label_begin) - 1)
+        self.edges = shared_edges(lifted)
+        self.label_sums = shared_sums(lifted.label_begin, lifted.label_class, lifted.num_classes)
         self.earliest = lru_cache(maxsize=64)(self._earliest)
         self.distance_before = lru_cache(maxsize=64)(self._distance_before)
         self._classes = lru_cache(maxsize=4)(self._classes_of_width)
@@ -423,7 +424,7 @@ class TokenAutomaton:
             later: the token of each position behind the canvas, or -1.
             min_tokens: the first of these positions at which the text may end.
         """
-        lifted, edges = self.lifted, self.out_edges
+        lifted, edges = self.lifted, self.lifted.edges()
         label_of = np.repeat(np.arange(len(lifted.label_begin) - 1), np.diff(lifted.label_begin))
         fits = lifted.distance <= budget - len(later)
         fits[-1] = True

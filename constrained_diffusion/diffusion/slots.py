@@ -99,9 +99,11 @@ def _texts(constraint: Constraint, name: str) -> list[str]:
 def costliest_slot(
     constraint: Constraint, automaton: TokenAutomaton, compile: Callable[[Constraint], TokenAutomaton]
 ) -> str:
-    """For a message: the slot that takes up most of the shortest text, at all of its places; nothing if none takes up
+    """For a message: the slot that takes up most of a short text, at all of its places; nothing if none takes up
     half of it."""
-    parts = () if automaton.exact is not None else constraint.parts(automaton.dfa.shortest_text())
+    exact = automaton.exact
+    short = automaton.dfa.shortest_text() if exact is None else exact.automaton.short_text()
+    parts = () if short is None else constraint.parts(short)
     needed: Counter[str] = Counter()
     for part in parts:
         needed[part.name] += compile(part.constraint).min_tokens - 1

@@ -3,28 +3,30 @@
 Weights come as logarithms, -inf is a true zero. Sums run on extended floats, a mantissa times a power of two with a
 64-bit exponent: they can neither overflow nor underflow, and cost no exponential per edge. Where all values of a
 position lie so close together that no product of two can underflow, plain floats in units of one power of two do the
-same in a quarter of the time. Maxima need no sum and stay in logarithms. Shapes: L positions, C token classes, N + 1
-states (the last is the tail behind the end of the text), E edges.
+same in a quarter of the time. Maxima need no sum and stay in logarithms. What states share of their edges, and labels
+of their classes, is added once (see ``automata.sharing``). Shapes: L positions, C token classes, J labels, N + 1 states
+(the last is the tail behind the end of the text), B bundles of edges.
 """
-
-import math
 
 import numpy as np
 from numba import njit
 
-LOG, MAX = 0, 1
-"""Semirings: sums of products, and greatest products."""
+from constrained_diffusion.inference.sum_kernels import (
+    ZERO,
+    extended_down,
+    extended_products,
+    extended_sum,
+    extended_up,
+    greatest_up,
+    least_down,
+    plain_down,
+    plain_products,
+    plain_up,
+    split,
+)
 
-_SAFE = 1e-280
-"""A sum of exponentials above this has lost nothing to underflow."""
-
-
-_ZERO = -(2**60)
-"""The exponent of zero."""
 _LEAST = -float(2**50)
 """Exponents stop here, so that sums of a canvas stay within 64 bits."""
-_POWERS = np.append(2.0 ** -np.arange(63.0), 0.0)
-"""2 ** -k; what is 63 binary places below the greatest term of a sum is lost in double precision."""
 _WIDEST = 960
 """Products of two numbers up to 2 are normal floats if neither is smaller than 2 to the minus this, in all."""
 _SHIFTS = 2.0 ** -np.arange(_WIDEST + 1.0)
@@ -32,34 +34,13 @@ _SHIFTS = 2.0 ** -np.arange(_WIDEST + 1.0)
 
 
 @njit(cache=True, nogil=True)
-def log_sum(values, n, semiring):
-    """The semiring's sum of logarithms ``values[:n]``."""
-    top = -np.inf
-    for i in range(n):
-        if values[i] > top:
-            top = values[i]
-    if semiring == MAX or top == -np.inf or n == 1:
-        return top
-    total = 0.0
-    for i in range(n):
-        total += np.exp(values[i] - top)
-    return top + np.log(total)
-
-
-@njit(cache=True, nogil=True)
-def extended(log_weights):
-    """Logarithms as extended floats: mantissa in [1, 2), and exponent int64; the same shape."""
-    rows, columns = log_weights.shape
-    mantissa = np.zeros((rows, columns))
-    exponent = np.full((rows, columns), _ZERO, np.int64)
-    for i in range(rows):
-        for j in range(columns):
-            if log_weights[i, j] > -np.inf:
-                binary = max(log_weights[i, j] / np.log(2.0), _LEAST)
-                whole = np.floor(binary)
-                exponent[i, j] = np.int64(whole)
-                mantissa[i, j] = np.exp((binary - whole) * np.log(2.0))
-    return mantissa, exponent
+def _extended(log_weight):
+    """A logarithm as an extended float, its mantissa in [1, 2)."""
+    if log_weight == -np.inf:
+        return 0.0, np.int64(ZERO)
+    binary = max(log_weight / np.log(2.0), _LEAST)
+    whole = np.floor(binary)
+    return np.exp((binary - whole) * np.log(2.0)), np.int64(whole)
 
 
 @njit(cache=True, nogil=True)
@@ -69,45 +50,66 @@ def log_of(mantissa, exponent):
 
 
 @njit(cache=True, nogil=True)
-def label_weights(class_weight, label_begin, label_class, semiring):
-    """float64 [L, labels]: the sum of the class weights of each label; label 0 stands for any token."""
-    length, n_classes = class_weight.shape
-    n_labels = len(label_begin) - 1
-    out = np.empty((length, n_labels))
-    linear = np.empty(n_classes)
-    largest = 0
-    for j in range(n_labels):
-        largest = max(largest, label_begin[j + 1] - label_begin[j])
-    values = np.empty(largest)
-    for i in range(length):
-        top = np.max(class_weight[i])
-        for c in range(n_classes):
-            linear[c] = np.exp(class_weight[i, c] - top) if top > -np.inf else 0.0
+def label_weights(first, last, class_weight, sums, mantissa, exponent):
+    """Fills extended floats [L, J] for some positions: the sum of the class weights of each label.
+
+    Label 0 stands for any token. ``class_weight`` [L, C] are logarithms, ``sums`` those of the classes of each label.
+    """
+    n_labels = mantissa.shape[1]
+    bundles = len(sums.item_begin) - 1
+    size = len(sums.user_begin) - 1
+    plain = np.empty(size)
+    wide_m, wide_e = np.empty(size), np.empty(size, np.int64)
+    class_m, class_e = np.empty(class_weight.shape[1]), np.empty(class_weight.shape[1], np.int64)
+    for i in range(first, last):
+        top, least = -np.inf, np.inf
+        for weight in class_weight[i]:
+            if weight > -np.inf:
+                top, least = max(top, weight), min(least, weight)
+        if top - least <= _WIDEST * np.log(2.0):
+            for b in range(bundles):
+                plain[b] = 0.0
+                for k in range(sums.item_begin[b], sums.item_begin[b + 1]):
+                    if class_weight[i, sums.item[k]] > -np.inf:
+                        plain[b] += np.exp(class_weight[i, sums.item[k]] - top)
+            plain_up(sums, plain)
+            unit, places = _extended(top)
+            for j in range(n_labels):
+                mantissa[i, j], exponent[i, j] = split(plain[size - n_labels + j] * unit, places)
+        else:
+            for c in range(len(class_m)):
+                class_m[c], class_e[c] = _extended(class_weight[i, c])
+            for b in range(bundles):
+                wide_m[b], wide_e[b] = extended_sum(
+                    class_m, class_e, sums.item, sums.item_begin[b], sums.item_begin[b + 1]
+                )
+            extended_up(sums, wide_m, wide_e)
+            mantissa[i], exponent[i] = wide_m[size - n_labels :], wide_e[size - n_labels :]
+        mantissa[i, 0], exponent[i, 0] = 1.0, 0
+
+
+@njit(cache=True, nogil=True)
+def best_labels(first, last, class_weight, sums, out):
+    """Fills float64 [L, J] for some positions: the greatest class weight of each label; as ``label_weights``."""
+    n_labels = out.shape[1]
+    size = len(sums.user_begin) - 1
+    values = np.empty(size)
+    for i in range(first, last):
+        for b in range(len(sums.item_begin) - 1):
+            greatest = -np.inf
+            for k in range(sums.item_begin[b], sums.item_begin[b + 1]):
+                if class_weight[i, sums.item[k]] > greatest:
+                    greatest = class_weight[i, sums.item[k]]
+            values[b] = greatest
+        greatest_up(sums, values)
+        out[i] = values[size - n_labels :]
         out[i, 0] = 0.0
-        for j in range(1, n_labels):
-            begin, end = label_begin[j], label_begin[j + 1]
-            if semiring == MAX:
-                greatest = -np.inf
-                for k in range(begin, end):
-                    greatest = max(greatest, class_weight[i, label_class[k]])
-                out[i, j] = greatest
-                continue
-            total = 0.0
-            for k in range(begin, end):
-                total += linear[label_class[k]]
-            if total > _SAFE:
-                out[i, j] = top + np.log(total)
-            else:
-                for k in range(begin, end):
-                    values[k - begin] = class_weight[i, label_class[k]]
-                out[i, j] = log_sum(values, end - begin, semiring)
-    return out
 
 
 @njit(cache=True, nogil=True)
 def _spread(mantissa, exponent):
     """The greatest exponent of any but zero, and how far the least is below it."""
-    top, least = np.int64(_ZERO), np.int64(-_ZERO)
+    top, least = np.int64(ZERO), np.int64(-ZERO)
     for k in range(len(mantissa)):
         if mantissa[k] > 0.0:
             top = max(top, exponent[k])
@@ -144,180 +146,184 @@ def earliest_positions(edge_begin, edge_target, start):
 
 
 @njit(cache=True, nogil=True)
-def messages(label_m, label_e, begin, neighbour, label, distance, earliest, budget, start, is_forward):
-    """Extended floats [L + 1, N + 1]: the weight of all ways from the start to, or from there to the end of,
-    each position and state.
+def _nearest(distance):
+    """The distances from the end, that of the tail such that it counts everywhere."""
+    nearest = distance.astype(np.int64)
+    nearest[len(distance) - 1] = ZERO
+    return nearest
 
-    Edges are grouped by the state whose message they make: by target forwards, by source backwards.
-    A state counts at position i only if the start reaches it in i tokens, and if its shortest
-    completion fits into what is left of the canvas and of the budget behind it.
+
+@njit(cache=True, nogil=True)
+def messages(label_m, label_e, sums, begin, target, label, distance, earliest, budget):
+    """Extended floats [L + 1, N + 1]: the weight of all ways from each position and state to the end.
+
+    A state counts at position i only if the start reaches it in i tokens, and if its shortest completion fits into what
+    is left of the canvas and of the budget behind it.
+
+    Args:
+        sums: the sums over what leads on from each state; begin, target, label: what that is, in bundles.
     """
-    length = len(label_m)
-    n = len(distance)
-    tail = n - 1
-    mantissa = np.zeros((length + 1, n))
-    exponent = np.full((length + 1, n), _ZERO, np.int64)
-    most = 0
+    length, n = len(label_m), len(distance)
+    bundles, size = len(begin) - 1, len(sums.user_begin) - 1
+    mantissa, exponent = np.zeros((length + 1, n)), np.full((length + 1, n), ZERO, np.int64)
+    nearest = _nearest(distance)
+    since, near = least_down(sums, earliest), least_down(sums, nearest)
     for s in range(n):
-        most = max(most, begin[s + 1] - begin[s])
-        if not is_forward and (s == tail or distance[s] <= budget):
-            mantissa[length, s] = 1.0
-            exponent[length, s] = 0
-    if is_forward:
-        mantissa[0, start] = 1.0
-        exponent[0, start] = 0
-    terms = np.empty(most)
-    places = np.empty(most, np.int64)
-    plain_labels, plain_states = np.empty(label_m.shape[1]), np.empty(n)
-    for step in range(length):
-        # The token at ``i`` leads from the messages at ``before`` to those at ``here``.
-        i = step if is_forward else length - 1 - step
-        here, before = (i + 1, i) if is_forward else (i, i + 1)
+        if nearest[s] <= budget:
+            mantissa[length, s], exponent[length, s] = 1.0, 0
+    plain_labels, plain_states, plain = np.empty(label_m.shape[1]), np.empty(n), np.empty(size)
+    wide_m, wide_e = np.empty(size), np.empty(size, np.int64)
+    for i in range(length - 1, -1, -1):
+        left = length + budget - i
+        state_m, state_e = mantissa[i + 1], exponent[i + 1]
         top_label, spread_label = _spread(label_m[i], label_e[i])
-        top_state, spread_state = _spread(mantissa[before], exponent[before])
+        top_state, spread_state = _spread(state_m, state_e)
         is_plain = spread_label + spread_state <= _WIDEST
         if is_plain:
             _scaled(label_m[i], label_e[i], top_label, plain_labels)
-            _scaled(mantissa[before], exponent[before], top_state, plain_states)
+            _scaled(state_m, state_e, top_state, plain_states)
+            for b in range(bundles):
+                plain[b] = 0.0
+                if since[b] <= i and near[b] <= left:
+                    plain[b] = plain_products(plain_labels, label, plain_states, target, begin[b], begin[b + 1])
+            plain_up(sums, plain)
+        else:
+            for b in range(bundles):
+                wide_m[b], wide_e[b] = extended_products(
+                    label_m[i], label_e[i], label, state_m, state_e, target, begin[b], begin[b + 1]
+                )
+            extended_up(sums, wide_m, wide_e)
         for s in range(n):
-            if earliest[s] > here or (s != tail and distance[s] > length + budget - here):
+            if earliest[s] > i or nearest[s] > left:
                 continue
+            v = size - n + s
             if is_plain:
-                total = 0.0
-                for e in range(begin[s], begin[s + 1]):
-                    total += plain_labels[label[e]] * plain_states[neighbour[e]]
-                if total > 0.0:
-                    fraction, places_up = math.frexp(total)
-                    mantissa[here, s], exponent[here, s] = 2.0 * fraction, places_up - 1 + top_label + top_state
-                continue
-            count = 0
-            top = np.int64(_ZERO)
-            for e in range(begin[s], begin[s + 1]):
-                term = label_m[i, label[e]] * mantissa[before, neighbour[e]]
-                if term > 0.0:
-                    terms[count] = term
-                    places[count] = label_e[i, label[e]] + exponent[before, neighbour[e]]
-                    top = max(top, places[count])
-                    count += 1
-            if count:
-                mantissa[here, s], exponent[here, s] = _combined(terms, places, count, top)
+                mantissa[i, s], exponent[i, s] = split(plain[v], top_label + top_state)
+            else:
+                mantissa[i, s], exponent[i, s] = wide_m[v], wide_e[v]
     return mantissa, exponent
 
 
 @njit(cache=True, nogil=True)
-def best_messages(label_weight, begin, target, label, distance, earliest, budget):
-    """float64 [L + 1, N + 1]: log of the greatest weight of any way from each position and state to the end.
+def forward_messages(label_m, label_e, sums, begin, bundle, label, distance, earliest, budget, start):
+    """Extended floats [L, B]: the weight of all ways from the start to each position and bundle.
 
     Counts the same states as ``messages``.
+
+    Args:
+        sums: the sums over what leads on from each state; begin, bundle, label: what leads to each state.
     """
-    length = len(label_weight)
-    n = len(distance)
-    tail = n - 1
-    out = np.full((length + 1, n), -np.inf)
-    for s in range(n):
-        if s == tail or distance[s] <= budget:
-            out[length, s] = 0.0
-    for i in range(length - 1, -1, -1):
-        for s in range(n):
-            if earliest[s] > i or (s != tail and distance[s] > length + budget - i):
-                continue
-            best = -np.inf
-            for e in range(begin[s], begin[s + 1]):
-                best = max(best, label_weight[i, label[e]] + out[i + 1, target[e]])
-            out[i, s] = best
-    return out
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _combined(terms, places, count, top):
-    """The sum of extended floats whose greatest exponent is ``top``, mantissa in [1, 2)."""
-    total = 0.0
-    for k in range(count):
-        total += terms[k] * _POWERS[min(top - places[k], 63)]
-    while total >= 2.0:
-        total *= 0.5
-        top += 1
-    return total, top
-
-
-@njit(cache=True, nogil=True)
-def label_marginals(first, last, label_begin, source, target, forward_m, forward_e, backward_m, backward_e, log_z, out):
-    """Fills float64 [L, labels] for some positions: log of the posterior of a label per unit of its weight.
-
-    ``source`` and ``target`` are those of the edges, grouped by label.
-    """
-    n_labels = len(label_begin) - 1
-    terms = np.empty(len(source))
-    places = np.empty(len(source), np.int64)
-    n = forward_m.shape[1]
-    ahead, behind = np.empty(n), np.empty(n)
-    for i in range(first, last):
-        top_ahead, spread_ahead = _spread(forward_m[i], forward_e[i])
-        top_behind, spread_behind = _spread(backward_m[i + 1], backward_e[i + 1])
-        is_plain = spread_ahead + spread_behind <= _WIDEST
-        if is_plain:
-            _scaled(forward_m[i], forward_e[i], top_ahead, ahead)
-            _scaled(backward_m[i + 1], backward_e[i + 1], top_behind, behind)
-        for j in range(n_labels):
-            if is_plain:
-                plain = 0.0
-                for e in range(label_begin[j], label_begin[j + 1]):
-                    plain += ahead[source[e]] * behind[target[e]]
-                out[i, j] = log_of(plain, top_ahead + top_behind) - log_z
-                continue
-            count = 0
-            top = np.int64(_ZERO)
-            for e in range(label_begin[j], label_begin[j + 1]):
-                term = forward_m[i, source[e]] * backward_m[i + 1, target[e]]
-                if term > 0.0:
-                    terms[count] = term
-                    places[count] = forward_e[i, source[e]] + backward_e[i + 1, target[e]]
-                    top = max(top, places[count])
-                    count += 1
-            out[i, j] = -np.inf
-            if count:
-                total, top = _combined(terms, places, count, top)
-                out[i, j] = log_of(total, top) - log_z
-
-
-@njit(cache=True, nogil=True)
-def class_marginals(passed, label_begin, label_class, n_classes):
-    """float64 [L, C]: what each class's weight is multiplied by; label 0 multiplies every class."""
-    length, n_labels = passed.shape
-    out = np.empty((length, n_classes))
-    linear = np.empty(n_classes)
-    tops = np.empty(n_classes)
+    length, n = len(label_m), len(distance)
+    bundles, size = len(sums.item_begin) - 1, len(sums.user_begin) - 1
+    mantissa, exponent = np.zeros((length, bundles)), np.full((length, bundles), ZERO, np.int64)
+    nearest = _nearest(distance)
+    state_m, state_e = np.zeros(n), np.full(n, ZERO, np.int64)
+    state_m[start], state_e[start] = 1.0, 0
+    plain_labels, plain = np.empty(label_m.shape[1]), np.empty(size)
+    wide_m, wide_e = np.empty(size), np.empty(size, np.int64)
     for i in range(length):
-        top = np.max(passed[i])
-        linear[:] = np.exp(passed[i, 0] - top) if passed[i, 0] > -np.inf else 0.0
-        for j in range(1, n_labels):
-            if passed[i, j] > -np.inf:
-                share = np.exp(passed[i, j] - top)
-                for k in range(label_begin[j], label_begin[j + 1]):
-                    linear[label_class[k]] += share
-        is_exact = True
-        for c in range(n_classes):
-            is_exact = is_exact and linear[c] > _SAFE
-            out[i, c] = top + np.log(linear[c]) if linear[c] > 0 else -np.inf
-        if is_exact:
-            continue
-        tops[:] = passed[i, 0]
-        for j in range(1, n_labels):
-            for k in range(label_begin[j], label_begin[j + 1]):
-                tops[label_class[k]] = max(tops[label_class[k]], passed[i, j])
-        for c in range(n_classes):
-            if linear[c] <= _SAFE:
-                linear[c] = np.exp(passed[i, 0] - tops[c]) if passed[i, 0] > -np.inf else 0.0
+        left = length + budget - i - 1
+        top_label, spread_label = _spread(label_m[i], label_e[i])
+        top_state, spread_state = _spread(state_m, state_e)
+        is_plain = spread_label + spread_state <= _WIDEST
+        if is_plain:
+            _scaled(label_m[i], label_e[i], top_label, plain_labels)
+            _scaled(state_m, state_e, top_state, plain[size - n :])
+            plain_down(sums, plain, n)
+            for b in range(bundles):
+                mantissa[i, b], exponent[i, b] = split(plain[b], top_state)
+        else:
+            wide_m[size - n :], wide_e[size - n :] = state_m, state_e
+            extended_down(sums, wide_m, wide_e, n)
+            mantissa[i], exponent[i] = wide_m[:bundles], wide_e[:bundles]
+        for s in range(n):
+            state_m[s], state_e[s] = 0.0, ZERO
+            if earliest[s] > i + 1 or nearest[s] > left:
+                continue
+            if is_plain:
+                total = plain_products(plain_labels, label, plain, bundle, begin[s], begin[s + 1])
+                state_m[s], state_e[s] = split(total, top_label + top_state)
             else:
-                linear[c] = np.nan
-        for j in range(1, n_labels):
-            if passed[i, j] > -np.inf:
-                for k in range(label_begin[j], label_begin[j + 1]):
-                    linear[label_class[k]] += np.exp(passed[i, j] - tops[label_class[k]])
-        for c in range(n_classes):
-            if linear[c] > 0:
-                out[i, c] = tops[c] + np.log(linear[c])
+                state_m[s], state_e[s] = extended_products(
+                    label_m[i], label_e[i], label, wide_m, wide_e, bundle, begin[s], begin[s + 1]
+                )
+    return mantissa, exponent
+
+
+@njit(cache=True, nogil=True)
+def best_messages(label_weight, sums, begin, target, label, distance, earliest, budget):
+    """float64 [L + 1, N + 1]: log of the greatest weight of any way from each position and state to the end.
+
+    ``label_weight`` [L, J] are logarithms. Counts the same states as ``messages``, of the same arguments.
+    """
+    length, n = len(label_weight), len(distance)
+    bundles, size = len(begin) - 1, len(sums.user_begin) - 1
+    out = np.full((length + 1, n), -np.inf)
+    nearest = _nearest(distance)
+    since, near = least_down(sums, earliest), least_down(sums, nearest)
+    out[length, nearest <= budget] = 0.0
+    values = np.empty(size)
+    for i in range(length - 1, -1, -1):
+        left = length + budget - i
+        for b in range(bundles):
+            best = -np.inf
+            if since[b] <= i and near[b] <= left:
+                for k in range(begin[b], begin[b + 1]):
+                    value = label_weight[i, label[k]] + out[i + 1, target[k]]
+                    if value > best:
+                        best = value
+            values[b] = best
+        greatest_up(sums, values)
+        for s in range(n):
+            if earliest[s] <= i and nearest[s] <= left:
+                out[i, s] = values[size - n + s]
     return out
+
+
+@njit(cache=True, nogil=True)
+def class_factors(
+    first, last, sums, begin, bundle, target, forward_m, forward_e, backward_m, backward_e, log_z, out
+):  # fmt: skip
+    """Fills float64 [L, C] for some positions: log of what the constraint multiplies each class's weight by.
+
+    Args:
+        sums: the sums over the classes of each label; begin, bundle, target: what bears each label.
+        forward_m, forward_e: extended floats [L, B], of ``forward_messages``.
+        backward_m, backward_e: extended floats [L + 1, N + 1], of ``messages``.
+        log_z: log of the weight of all ways.
+    """
+    n_labels = len(begin) - 1
+    size = len(sums.user_begin) - 1
+    ahead, behind, plain = np.empty(forward_m.shape[1]), np.empty(backward_m.shape[1]), np.empty(size)
+    wide_m, wide_e = np.empty(size), np.empty(size, np.int64)
+    for i in range(first, last):
+        behind_m, behind_e = backward_m[i + 1], backward_e[i + 1]
+        top_ahead, spread_ahead = _spread(forward_m[i], forward_e[i])
+        top_behind, spread_behind = _spread(behind_m, behind_e)
+        if spread_ahead + spread_behind <= _WIDEST:
+            _scaled(forward_m[i], forward_e[i], top_ahead, ahead)
+            _scaled(behind_m, behind_e, top_behind, behind)
+            for j in range(n_labels):
+                plain[size - n_labels + j] = plain_products(ahead, bundle, behind, target, begin[j], begin[j + 1])
+            plain_down(sums, plain, n_labels)
+            for b in range(len(sums.item_begin) - 1):
+                value = log_of(plain[b] + plain[size - n_labels], top_ahead + top_behind) - log_z
+                for k in range(sums.item_begin[b], sums.item_begin[b + 1]):
+                    out[i, sums.item[k]] = value
+            continue
+        for j in range(n_labels):
+            v = size - n_labels + j
+            wide_m[v], wide_e[v] = extended_products(
+                forward_m[i], forward_e[i], bundle, behind_m, behind_e, target, begin[j], begin[j + 1]
+            )
+        extended_down(sums, wide_m, wide_e, n_labels)
+        two = np.empty(2, np.int64)
+        two[1] = size - n_labels
+        for b in range(len(sums.item_begin) - 1):
+            two[0] = b
+            value = log_of(*extended_sum(wide_m, wide_e, two, 0, 2)) - log_z
+            for k in range(sums.item_begin[b], sums.item_begin[b + 1]):
+                out[i, sums.item[k]] = value
 
 
 @njit(cache=True, nogil=True)
@@ -341,7 +347,8 @@ def _choose(values, n, uniform):
 
 @njit(cache=True, nogil=True)
 def sampled_path(
-    label_weight,
+    label_m,
+    label_e,
     class_weight,
     edge_begin,
     edge_target,
@@ -355,9 +362,9 @@ def sampled_path(
 ):
     """int32 [L]: the class at each position of one path drawn from the posterior, or -1 in the tail.
 
-    Label and class weights are logarithms, the messages those to the end; ``uniforms`` [L, 2].
+    Class weights are logarithms, label weights and the messages to the end extended floats; ``uniforms`` [L, 2].
     """
-    length = len(label_weight)
+    length = len(label_m)
     tail = message_m.shape[1] - 1
     values = np.empty(max(_largest_group(edge_begin), _largest_group(label_begin)))
     out = np.full(length, -1, np.int32)
@@ -368,7 +375,7 @@ def sampled_path(
         begin, end = edge_begin[state], edge_begin[state + 1]
         for e in range(begin, end):
             ahead = log_of(message_m[i + 1, edge_target[e]], message_e[i + 1, edge_target[e]])
-            values[e - begin] = label_weight[i, edge_label[e]] + ahead
+            values[e - begin] = log_of(label_m[i, edge_label[e]], label_e[i, edge_label[e]]) + ahead
         edge = begin + _choose(values, end - begin, uniforms[i, 0])
         state = edge_target[edge]
         begin, end = label_begin[edge_label[edge]], label_begin[edge_label[edge] + 1]

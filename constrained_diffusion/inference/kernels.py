@@ -114,6 +114,30 @@ def reduce_rows(logits, scale, class_of, first, last, log_sum, log_max, class_to
             log_max[i, c] -= row_norm[i]
 
 
+@njit(nogil=True, cache=True)
+def entropies(log_sum, log_factor, within, first, last, out):
+    """Fills float64 [rows] from ``first`` to ``last``: entropies over tokens in nats; 0 for a row without any token.
+
+    The weight of a class is the exponential of ``log_sum + log_factor`` [rows, C]; ``within`` [rows, C] is the entropy
+    of the distribution within it.
+    """
+    n_classes = log_sum.shape[1]
+    weights = np.empty(n_classes)
+    for i in range(first, last):
+        top = -np.inf
+        for c in range(n_classes):
+            weights[c] = log_sum[i, c] + log_factor[i, c]
+            if weights[c] > top:
+                top = weights[c]
+        total, surprise = 0.0, 0.0
+        for c in range(n_classes):
+            if weights[c] > -np.inf:
+                share = np.exp(weights[c] - top)
+                total += share
+                surprise += share * (within[i, c] - (weights[c] - top))
+        out[i] = max(surprise / total + np.log(total), 0.0) if total > 0.0 else 0.0
+
+
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def condition_rows(logits, scale, class_of, first, last, class_top, log_factor, out):
     """``out = (logits - class_top[row, class]) * scale + log_factor[row, class]`` for rows ``first`` to ``last``."""

@@ -27,13 +27,13 @@ from constrained_diffusion.checking import instance_of, whole_number
 from constrained_diffusion.errors import InfeasibleError, ModelError
 from constrained_diffusion.inference import chain
 from constrained_diffusion.inference.kbest import Graph, Step, best_texts
+from constrained_diffusion.inference.kernels import entropies
 from constrained_diffusion.inference.lattice import Listing, best_listing
 from constrained_diffusion.inference.rows import ClassTable, Rows
 from constrained_diffusion.inference.search import Chain, best_text, drawn_text
 from constrained_diffusion.threads import in_parallel, run_all
 
 if TYPE_CHECKING:
-    from constrained_diffusion.automata.lifting import GroupedEdges
     from constrained_diffusion.automata.pushdown_tokens import ExactStates
     from constrained_diffusion.automata.token_automaton import TokenAutomaton
 
@@ -84,6 +84,8 @@ class CanvasPosterior:
         ]
         self._factor: NDArray[np.float64] | None = None
         self._listed: tuple[int, list[Listing]] | None = None
+        for canvas in self._canvases:
+            in_parallel(canvas.weigh_labels, length)
         tasks = [
             task for canvas in self._canvases for task in (canvas.infer_back, canvas.infer_best, canvas.infer_ahead)
         ]
@@ -220,7 +222,7 @@ class CanvasPosterior:
         Unlike the marginals it does not count the same evidence once per position: where a text could
         be a token longer, many positions that lean a little to one reading together seem certain of it.
         """
-        return self._token_scores(np.where(self._log_factor > -np.inf, 0.0, -np.inf), out)
+        return self._token_scores(self._log_support, out)
 
     def _token_scores(self, log_factor: NDArray[np.float64], out: Tensor | None) -> Tensor:
         """The log probability of each token times its class's factor, all on its token where a position is pinned."""
@@ -256,19 +258,18 @@ class CanvasPosterior:
 
     def entropy(self) -> Tensor:
         """Entropy of the marginal at each position, float64 [L] or [B, L], in nats."""
-        return self._shaped(self._entropy_of(self._table.log_sum + self._log_factor))
+        return self._shaped(self._entropy_of(self._log_factor))
 
     def predictive_entropy(self) -> Tensor:
         """Entropy of the model's own prediction among the tokens that some valid text has there; as ``entropy``."""
-        allowed = np.where(self._log_factor > -np.inf, self._table.log_sum, -np.inf)
-        top = allowed.max(-1, keepdims=True)
-        return self._shaped(self._entropy_of(allowed - top - np.log(np.exp(allowed - top).sum(-1, keepdims=True))))
+        return self._shaped(self._entropy_of(self._log_support))
 
-    def _entropy_of(self, log_q: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of each row's distribution over the tokens, from that over the classes, [rows, C]."""
-        q = np.exp(log_q)
-        terms = np.where(q > 0, q * (self._table.entropy - np.where(q > 0, log_q, 0.0)), 0.0)
-        return np.asarray(np.maximum(terms.sum(-1), 0.0))
+    def _entropy_of(self, log_factor: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of each row's tokens, their probabilities in proportion to the model's own times their class's factor."""
+        table = self._table
+        out = np.empty(len(log_factor))
+        in_parallel(lambda *part: entropies(table.log_sum, log_factor, table.entropy, *part, out), len(out))
+        return out
 
     def undetermined(self) -> Tensor:
         """Positions that the constraint leaves open: bool [L] or [B, L].
@@ -276,7 +277,7 @@ class CanvasPosterior:
         A position is determined if it is pinned, if only one token can stand there, or if it lies
         behind the end of the most probable text.
         """
-        is_possible = self._table.log_sum + self._log_factor > -np.inf
+        is_possible = self._table.log_sum + self._log_support > -np.inf
         choices = np.where(is_possible, self._rows.classes.sizes, 0).sum(-1)
         inside = np.concatenate([np.arange(self._length) < canvas.map_length for canvas in self._canvases])
         return self._shaped((choices > 1) & inside & (self._pins < 0))
@@ -317,10 +318,15 @@ class CanvasPosterior:
             self._factor = np.concatenate([canvas.class_factor() for canvas in self._canvases])
         return self._factor
 
+    @cached_property
+    def _log_support(self) -> NDArray[np.float64]:
+        """0 where some valid text has a token of the class, else -inf; float64 [rows, C]."""
+        return np.where(self._log_factor > -np.inf, 0.0, -np.inf)
+
 
 @dataclass(frozen=True, eq=False)
 class Messages:
-    """Messages as extended floats [L + 1, N + 1]: ``mantissa * 2 ** exponent``."""
+    """Messages, [L + 1, N + 1], or other weights as extended floats: ``mantissa * 2 ** exponent``."""
 
     mantissa: NDArray[np.float64]
     exponent: NDArray[np.int64]
@@ -345,6 +351,7 @@ class _Canvas:
 
     back: Messages
     ahead: Messages
+    """To each position and bundle of edges, [L, B]."""
     best_back: NDArray[np.float64]
     """Log of the greatest weight from each position and state to the end, [L + 1, N + 1]."""
     map_classes: NDArray[np.int32]
@@ -363,40 +370,32 @@ class _Canvas:
         self.distance = automaton.distance_before(*behind) if request.later else automaton.lifted.distance
         part = slice(offset, offset + length)
         self.log_sum, self.log_max, self.best = table.log_sum[part], table.log_max[part], table.best[part]
-        self.log_labels = self.label_weights(self.log_sum, chain.LOG)
+        shape = (length, len(automaton.lifted.label_begin) - 1)
+        self.labels = Messages(np.empty(shape), np.empty(shape, np.int64))
+        self.best_labels = np.empty(shape)
 
-    def label_weights(self, class_weight: NDArray[np.float64], semiring: int) -> NDArray[np.float64]:
-        lifted = self.automaton.lifted
-        return np.asarray(chain.label_weights(class_weight, lifted.label_begin, lifted.label_class, semiring))
+    def weigh_labels(self, first: int, last: int) -> None:
+        """Fills in the weights of the labels at some positions."""
+        sums = self.automaton.label_sums
+        chain.label_weights(first, last, self.log_sum, sums, self.labels.mantissa, self.labels.exponent)
+        chain.best_labels(first, last, self.log_max, sums, self.best_labels)
 
-    def messages(self, edges: GroupedEdges, *, is_forward: bool) -> Messages:
-        mantissa, exponent = chain.messages(
-            *chain.extended(self.log_labels),
-            edges.begin,
-            edges.source if is_forward else edges.target,
-            edges.label,
-            self.distance,
-            self.automaton.earliest(self.start),
-            self.request.budget,
-            self.start,
-            is_forward,
-        )
-        return Messages(mantissa, exponent)
+    def labels_of(self, class_weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The greatest weight of each label at each position, [L, J], from those of the classes, [L, C]."""
+        out = np.empty(self.best_labels.shape)
+        chain.best_labels(0, self.length, class_weight, self.automaton.label_sums, out)
+        return out
+
+    @property
+    def _counted(self) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+        """What tells which states count at which position."""
+        return self.distance, self.automaton.earliest(self.start), self.request.budget
 
     def best_messages(self, labels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log of the greatest weight from each position and state to the end, [L + 1, N + 1]."""
-        lifted = self.automaton.lifted
-        return np.asarray(
-            chain.best_messages(
-                labels,
-                lifted.edge_begin,
-                lifted.edge_target,
-                lifted.edge_label,
-                self.distance,
-                self.automaton.earliest(self.start),
-                self.request.budget,
-            )
-        )
+        edges = self.automaton.edges
+        out = edges.out
+        return np.asarray(chain.best_messages(labels, edges.sums, out.begin, out.target, out.label, *self._counted))
 
     def chain(self, weight: NDArray[np.float64], bound: NDArray[np.float64]) -> Chain | None:
         """What a search over the exact states of a grammar needs; None for a regular constraint."""
@@ -404,14 +403,32 @@ class _Canvas:
         return None if exact is None else Chain(exact, weight, bound, self.request.state, self.request.budget)
 
     def infer_back(self) -> None:
-        self.back = self.messages(self.automaton.out_edges, is_forward=False)
+        edges, labels = self.automaton.edges, self.labels
+        out = edges.out
+        self.back = Messages(
+            *chain.messages(
+                labels.mantissa, labels.exponent, edges.sums, out.begin, out.target, out.label, *self._counted
+            )
+        )
 
     def infer_ahead(self) -> None:
-        self.ahead = self.messages(self.automaton.in_edges, is_forward=True)
+        edges, labels = self.automaton.edges, self.labels
+        into = edges.into
+        self.ahead = Messages(
+            *chain.forward_messages(
+                labels.mantissa,
+                labels.exponent,
+                edges.sums,
+                into.begin,
+                into.source,
+                into.label,
+                *self._counted,
+                self.start,
+            )
+        )
 
     def infer_best(self) -> None:
-        labels = self.label_weights(self.log_max, chain.MAX)
-        self.best_back = self.best_messages(labels)
+        self.best_back = self.best_messages(self.best_labels)
         self.map_classes = np.full(self.length, -1, np.int32)
         self.is_certified, self.is_found = True, True
         if self.best_back[0, self.start] == -np.inf:
@@ -419,7 +436,7 @@ class _Canvas:
         exact = self.chain(self.log_max, self.best_back)
         if exact is None:
             self.map_classes = np.asarray(
-                chain.best_path(labels, self.log_max, *self._graph, self.start, self.best_back), np.int32
+                chain.best_path(self.best_labels, self.log_max, *self._graph, self.start, self.best_back), np.int32
             )
             return
         found = best_text(exact)
@@ -461,8 +478,16 @@ class _Canvas:
         back = self.back
         exact = self.chain(self.log_sum, back.logs) if self.request.exact is not None else None
         if exact is None:
+            labels = self.labels
             path = chain.sampled_path(
-                self.log_labels, self.log_sum, *self._graph, self.start, back.mantissa, back.exponent, part
+                labels.mantissa,
+                labels.exponent,
+                self.log_sum,
+                *self._graph,
+                self.start,
+                back.mantissa,
+                back.exponent,
+                part,
             )
             return np.asarray(path, np.int32)
         rng = np.random.default_rng(part.view(np.uint64).ravel())
@@ -473,28 +498,28 @@ class _Canvas:
 
     def class_factor(self) -> NDArray[np.float64]:
         """What the constraint multiplies each class's weight by at each position, as logarithms [L, C]."""
-        lifted, edges = self.automaton.lifted, self.automaton.label_edges
-        passed = np.empty_like(self.log_labels)
+        labelled, sums = self.automaton.edges.labelled, self.automaton.label_sums
+        factor = np.empty(self.log_sum.shape)
 
         def work(first: int, last: int) -> None:
-            chain.label_marginals(
+            chain.class_factors(
                 first,
                 last,
-                edges.begin,
-                edges.source,
-                edges.target,
+                sums,
+                labelled.begin,
+                labelled.source,
+                labelled.target,
                 self.ahead.mantissa,
                 self.ahead.exponent,
                 self.back.mantissa,
                 self.back.exponent,
                 self.log_z,
-                passed,
+                factor,
             )
 
         in_parallel(work, self.length)
-        factor = chain.class_marginals(passed, lifted.label_begin, lifted.label_class, self.log_sum.shape[1])
         factor[: self.request.min_tokens, END_CLASS] = -np.inf
-        return np.asarray(factor)
+        return factor
 
     def valid_length(self, ids: NDArray[np.int64]) -> int | None:
         """Tokens of the text on a canvas, end token included; None if it is not in the language."""
@@ -527,8 +552,7 @@ class _Canvas:
             )
         flat = np.where(self._allowed_by_pins(), 0.0, -np.inf)
         flat[: self.request.min_tokens, END_CLASS] = -np.inf
-        labels = self.label_weights(flat, chain.LOG)
-        if self.best_messages(labels)[0, self.start] == -np.inf:
+        if self.best_messages(self.labels_of(flat))[0, self.start] == -np.inf:
             raise InfeasibleError(self._pin_at_fault(flat))
         position = self._last_reached(self.log_sum)
         raise InfeasibleError(
@@ -564,7 +588,7 @@ class _Canvas:
     def _last_reached(self, class_weight: NDArray[np.float64]) -> int:
         """The first position that no text which fits the budget can pass with these class weights."""
         lifted = self.automaton.lifted
-        labels = self.label_weights(class_weight, chain.LOG)
+        labels = self.labels_of(class_weight)
         reached = np.zeros(len(lifted.distance), bool)
         reached[self.start] = True
         for position in range(self.length):

@@ -21,10 +21,11 @@ stands beside it and also where it must fail (under ``not``, in the other branch
 ``annotation``: read past; so are keywords that no draft knows, which are noted among the warnings. ``refused``: with
 path and name, or noted among the warnings with ``lenient=True``. ``maxLength`` and ``maxItems`` are counted up to
 ``max_count``, and less far where a pattern beside ``maxLength`` makes that large. Members stand in the order of
-``properties``, then come the required ones that it lacks, then others; in a whole document ``$schema``, ``$id`` and
-``id`` may stand first where they are not declared; or in any order, with ``property_order="any"``. References may lead
-to anchors, to embedded resources and to the documents of a ``registry``; dynamic ones are followed as the way to them
-decides.
+``properties``, then come others; one or two required ones that it lacks stand anywhere if the object is small, else
+before the others; in a whole document ``$schema``, ``$id`` and ``id`` may stand first where they are not declared. Or
+members stand in any order, with ``property_order="any"``; with ``"flexible"``, as far as that stays small. References
+may lead to anchors, to embedded resources and to the documents of a ``registry``; dynamic ones are followed as the way
+to them decides.
 
 How a value may be written:
 

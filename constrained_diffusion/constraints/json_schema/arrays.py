@@ -1,24 +1,24 @@
 """From what is said about an array to the sequences of its items."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import product
 from typing import Any, NamedTuple, final
 
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.constraints.json_schema.facts import Claim, Count, Facts, negation
 from constrained_diffusion.constraints.json_schema.sequences import Sequence, Step
-from constrained_diffusion.constraints.json_schema.unique import Groups
+from constrained_diffusion.constraints.json_schema.unique import Division
 
 Values = Callable[[tuple[Claim, ...], str], ex.Expression]
 """The expression for the values that satisfy some claims, at a place of the instance."""
 
 
 class _Place(NamedTuple):
-    """Behind so many items, as far as it matters; so many were counted, and groups used that must not be repeated."""
+    """Behind so many items, as far as it matters; so many were counted, and this was met that must not be repeated."""
 
     reached: int
     counted: tuple[int, ...]
-    used: frozenset[int]
+    met: Hashable
 
 
 @final
@@ -27,13 +27,14 @@ class Items:
 
     Args:
         most: the greatest number of items, None if there is no end.
-        groups: if items must differ, the groups of which no two may be met.
+        division: how items are told apart that must differ.
     """
 
-    def __init__(self, facts: Facts, most: int | None, groups: Groups, values: Values, place: str) -> None:
-        self.facts, self.most, self.groups = facts, most, groups
+    def __init__(self, facts: Facts, most: int | None, division: Division, values: Values, place: str) -> None:
+        self.facts, self.most, self.division = facts, most, division
         self.values, self.place = values, place
         self.counts = facts.counts
+        self._known: dict[tuple[Any, ...], tuple[tuple[Claim, ...], ex.Expression]] = {}
         self._prefix = max((len(layer.prefix) for layer in facts.arrays), default=0)
         self._last = self._last_that_matters()
 
@@ -43,7 +44,7 @@ class Items:
         return max([1, self.facts.least_items, self.most or 0, self._prefix, *ends])
 
     def sequence(self, separator: ex.Expression, max_places: int) -> Sequence[Any]:
-        start = _Place(0, (0,) * len(self.counts), frozenset())
+        start = _Place(0, (0,) * len(self.counts), None)
         return Sequence(start, self._steps, self._accepts, separator, max_places=max_places)
 
     def _accepts(self, place: _Place) -> bool:
@@ -56,17 +57,16 @@ class Items:
         index = min(place.reached + 1, self._last)
         for counted, more in self._countings(place):
             claims = (*self.facts.item_claims(place.reached), *more)
-            for used, group in self._groups(place):
+            for met, group in self.division.following(place.met):
                 at = f"{self.place}/{place.reached if place.reached < self._prefix else '*'}"
-                yield self.values((*claims, *group), at), _Place(index, counted, used)
+                yield self._value((*claims, *group), at), _Place(index, counted, met)
 
-    def _groups(self, place: _Place) -> Iterator[tuple[frozenset[int], tuple[Claim, ...]]]:
-        if not self.groups.claims:
-            yield place.used, ()
-        first = max(place.used, default=-1) + 1 if self.groups.is_ordered else 0
-        for i, group in enumerate(self.groups.claims[first:], start=first):
-            if i not in place.used:
-                yield (frozenset([i]) if self.groups.is_ordered else place.used | {i}), group
+    def _value(self, claims: tuple[Claim, ...], at: str) -> ex.Expression:
+        """The values that satisfy some claims, which are the same objects again and again."""
+        key = (at, *map(id, claims))
+        if key not in self._known:
+            self._known[key] = (claims, self.values(claims, at))
+        return self._known[key][1]
 
     def _countings(self, place: _Place) -> Iterator[tuple[tuple[int, ...], tuple[Claim, ...]]]:
         """In which ways the next item may be counted, and what it must satisfy for that."""

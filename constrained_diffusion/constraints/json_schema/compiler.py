@@ -1,7 +1,7 @@
 """From facts to expressions: every alternative is written type by type."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, final
 from weakref import WeakKeyDictionary
@@ -24,11 +24,12 @@ from constrained_diffusion.constraints.json_schema.layout import (
     with_escapes,
 )
 from constrained_diffusion.constraints.json_schema.multiples import PLAIN, exactly, multiples_of
-from constrained_diffusion.constraints.json_schema.objects import Members, PropertyOrder
+from constrained_diffusion.constraints.json_schema.objects import Freedom, Members, PropertyOrder, freedoms
 from constrained_diffusion.constraints.json_schema.reading import Exhausted, Reader
 from constrained_diffusion.constraints.json_schema.sequences import Sequence
+from constrained_diffusion.constraints.json_schema.sizes import Sizes
 from constrained_diffusion.constraints.json_schema.spelling import number_spellings
-from constrained_diffusion.constraints.json_schema.unique import MAX_GROUPS, NO_GROUPS, Groups, groups_of
+from constrained_diffusion.constraints.json_schema.unique import MAX_GROUPS, Division, Unlisted, division_of
 from constrained_diffusion.errors import InvalidConstraint, LimitExceeded
 from constrained_diffusion.limits import Limits
 
@@ -38,6 +39,16 @@ _WORTH_MINIMISING: Final = 1000
 """States up to which a part is minimised before it is put into the whole."""
 _MOST_STRING_STATES: Final = 10_000
 """The length of a string is counted less far where its other conditions make it take more states than this."""
+_MOST_FREE: Final = 2
+"""Up to so many required names without a declared place may stand anywhere between the declared ones."""
+_FREE_SIZE: Final = 2000
+"""How large one object may be for that."""
+_MOST_FLEXIBLE_PLACES: Final = 256
+"""The sets of members that an object may keep apart for the sake of a flexible order."""
+_WORTH_A_CALL: Final = 100
+"""Values larger than this are called where they may be, and not written out in every place where they stand."""
+_FLEXIBLE_SIZE: Final = 16_384
+"""How large one object may become for the sake of a flexible order, before it is known how large the whole is."""
 _STEPS: Final = 5
 """What one value costs to compile, in units of one alternative of a schema."""
 MAX_LEVELS: Final = 64
@@ -53,6 +64,8 @@ class Style:
         any_depth: how deep any JSON nests, and how often a value stands inside one of the same schema; None is to any
             depth.
         unique_groups: how many groups the items of an array are divided into that must differ and are not listed.
+        flexible_size: how large one object may become for the sake of a flexible order.
+        calls_values: whether values that are large become calls in a pushdown automaton.
     """
 
     whitespace: Whitespace
@@ -63,6 +76,8 @@ class Style:
     additional_properties: AdditionalProperties
     float_forms: bool
     unique_groups: int = MAX_GROUPS
+    flexible_size: int = _FLEXIBLE_SIZE
+    calls_values: bool = False
 
 
 @final
@@ -103,7 +118,8 @@ class Compiler:
 
     Attributes:
         bounds: where less is accepted than the schema allows, in order, each once.
-        unlisted_arrays: how many arrays were met whose items must differ and are not listed.
+        has_unlisted_arrays: whether there are arrays whose items must differ and are not listed.
+        has_fixed_orders: whether some order of members is less flexible than it might be.
     """
 
     def __init__(self, document: Document, style: Style, limits: Limits) -> None:
@@ -112,7 +128,9 @@ class Compiler:
         self.limits = limits
         self.layout = LAYOUTS[style.whitespace]
         self.bounds: dict[str, None] = {}
-        self.unlisted_arrays = 0
+        self.sizes = Sizes(limits)
+        self.has_unlisted_arrays = False
+        self.has_fixed_orders = False
         self._reader = Reader(document, limits.max_schema_work)
         self._known: dict[Any, ex.Expression] = {}
         self._definitions: dict[Any, ex.Definition] = {}
@@ -165,6 +183,10 @@ class Compiler:
         if key in self._definitions and shared is not ex.NOTHING:
             self._definitions[key].body = with_escapes(self.style.escapes, shared)
             shared = ex.Call(self._definitions[key])
+        elif self._open and self.style.calls_values and self.sizes(shared) > _WORTH_A_CALL:
+            definition = ex.Definition(place)
+            definition.body = with_escapes(self.style.escapes, shared)
+            shared = ex.Call(definition)
         if self._outermost_used >= level:
             self._known[key] = shared
         self._outermost_used = min(outside, self._outermost_used)
@@ -278,18 +300,16 @@ class Compiler:
         self._note_cap("items", place, most, facts.most_items)
         if most is not None and most < facts.least_items:
             return ex.NOTHING
-        groups = self._groups(facts, place)
-        items = Items(facts, most, groups, self.value, place).sequence(self.layout.comma, self.limits.max_places)
+        division = self._division(facts, place)
+        items = Items(facts, most, division, self.value, place).sequence(self.layout.comma, self.limits.max_places)
         return self._enclosed(items, EMPTY_ARRAY, self.layout.array)
 
-    def _groups(self, facts: Facts, place: str) -> Groups:
-        if facts.is_unique is None:
-            return NO_GROUPS
-        groups = groups_of(facts, self._reader, self.document, self.style.unique_groups)
-        if groups.bound:
-            self.unlisted_arrays += not groups.is_ordered
-            self.bounds[f"unique items at {place or 'the root'}: {groups.bound}"] = None
-        return groups
+    def _division(self, facts: Facts, place: str) -> Division:
+        division = division_of(facts, self._reader, self.document, self.style.unique_groups)
+        self.has_unlisted_arrays |= isinstance(division, Unlisted)
+        if division.bound:
+            self.bounds[f"unique items at {place or 'the root'}: {division.bound}"] = None
+        return division
 
     def _enclosed(self, sequence: Sequence[Any], empty: ex.Expression, enclose: Any) -> ex.Expression:
         options = [empty] if sequence.accepts_nothing else []
@@ -303,11 +323,44 @@ class Compiler:
         def value(claims: tuple[Claim, ...], name: str) -> ex.Expression:
             return self.value(claims, f"{place}/{escaped(name)}")
 
-        order = self.style.property_order
-        closed, whole = self._is_closed(facts), not place
-        members = Members(facts, self.layout, order, value, self._reader, is_closed=closed, is_whole=whole)
-        sequence = members.sequence(self.limits.max_places)
+        def members(freedom: Freedom) -> Members:
+            closed, whole = self._is_closed(facts), not place
+            return Members(facts, self.layout, freedom, value, self._reader, is_closed=closed, is_whole=whole)
+
+        sequence = self._in_order(facts, members, place)
         return self._enclosed(sequence, EMPTY_OBJECT, self.layout.object)
+
+    def _in_order(self, facts: Facts, members: Callable[[Freedom], Members], place: str) -> Sequence[Any]:
+        if self.style.property_order == "any":
+            freedom = Freedom(free=frozenset(facts.declared_names), is_mixed=True)
+            return members(freedom).sequence(self.limits.max_places)
+        declared = Freedom(free=facts.unplaced_names(_MOST_FREE))
+        if self.style.property_order == "flexible":
+            for freedom in freedoms(declared, len(facts.declared_names), _MOST_FLEXIBLE_PLACES):
+                sequence = self._small_sequence(members(freedom), self.style.flexible_size)
+                if sequence is not None:
+                    self._note_order(facts, freedom, place)
+                    return sequence
+            self._note_order(facts, declared, place)
+        sequence = self._small_sequence(members(declared), _FREE_SIZE) if declared.free else None
+        return sequence or members(Freedom()).sequence(self.limits.max_places)
+
+    def _small_sequence(self, members: Members, most: int) -> Sequence[Any] | None:
+        """The sequence if its size is within bounds."""
+        try:
+            sequence = members.sequence(_MOST_FLEXIBLE_PLACES)
+        except LimitExceeded:
+            return None
+        return sequence if self.sizes(sequence) <= most else None
+
+    def _note_order(self, facts: Facts, freedom: Freedom, place: str) -> None:
+        self.has_fixed_orders |= freedom.lateness < len(facts.declared_names) - len(freedom.free) - 1
+        names, where = len(facts.declared_names) - len(freedom.free), place or "the root"
+        if 0 < freedom.lateness < names - 1:
+            self.bounds[f"members at {where}: each behind at most {freedom.lateness} declared after it"] = None
+        elif not freedom.lateness and (names > 1 or not freedom.is_mixed):
+            behind = "" if freedom.is_mixed else ", additional ones behind them"
+            self.bounds[f"members at {where}: in the order declared{behind}"] = None
 
     def _is_closed(self, facts: Facts) -> bool:
         """Whether no further members may follow although the schema does not say so."""

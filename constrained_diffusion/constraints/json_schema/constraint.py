@@ -25,7 +25,7 @@ from constrained_diffusion.constraints.json_schema.document import Document
 from constrained_diffusion.constraints.json_schema.layout import Escapes, Whitespace
 from constrained_diffusion.constraints.json_schema.objects import PropertyOrder
 from constrained_diffusion.constraints.json_schema.reading import Exhausted
-from constrained_diffusion.constraints.json_schema.unique import FEWER_GROUPS, MANY_ARRAYS
+from constrained_diffusion.constraints.json_schema.unique import FEWER_GROUPS
 from constrained_diffusion.errors import (
     ConstrainedDiffusionError,
     ConstraintError,
@@ -43,6 +43,10 @@ _MOST_DIGITS: Final = 28
 """Digits of a ``Decimal`` before its point: as many as it is calculated with by default."""
 _SMALL: Final = Limits(max_work=2_000_000, max_places=256, max_states=20_000)
 """What may be spent to find out whether only the order of members is wrong."""
+_MOST_SIZE: Final = 100_000
+"""Arrays whose items must differ are divided less finely where the whole becomes larger than this."""
+_MOST_FLEXIBLE_SIZE: Final = 40_000
+"""Objects leave the order of their members less far where the whole becomes larger than this."""
 DEFAULT_MAX_COUNT: Final = 128
 
 
@@ -125,13 +129,28 @@ def _compiled(document: Document, style: Style, limits: Limits) -> tuple[Compile
         try:
             expression = compiler.root()
         except Exhausted:
+            if compiler.has_unlisted_arrays and style.unique_groups in FEWER_GROUPS:
+                return _compiled(document, replace(style, unique_groups=FEWER_GROUPS[style.unique_groups]), limits)
             continue
         except RecursionError as error:
             raise InvalidConstraint("the schema describes values that nest too deep to be written out") from error
-        if compiler.unlisted_arrays > MANY_ARRAYS and style.unique_groups > FEWER_GROUPS:
-            return _compiled(document, replace(style, unique_groups=FEWER_GROUPS), limits)
-        return compiler, expression
+        smaller = _smaller(compiler, compiler.sizes(expression))
+        return (compiler, expression) if smaller is None else _compiled(document, smaller, limits)
     raise LimitExceeded("max_schema_work", limits.max_schema_work, "the work to read the schema")
+
+
+def _smaller(compiler: Compiler, size: int) -> Style | None:
+    """The style with which to try again, None if the size will do."""
+    style = compiler.style
+    if compiler.has_unlisted_arrays and style.unique_groups in FEWER_GROUPS and size > _MOST_SIZE:
+        return replace(style, unique_groups=FEWER_GROUPS[style.unique_groups])
+    is_flexible = style.property_order == "flexible"
+    is_limited = is_flexible and (compiler.has_fixed_orders or size > _MOST_FLEXIBLE_SIZE)
+    if style.any_depth is None and not style.calls_values and is_limited:
+        return replace(style, calls_values=True)
+    if is_flexible and style.flexible_size and size > _MOST_FLEXIBLE_SIZE:
+        return replace(style, flexible_size=style.flexible_size // 4)
+    return None
 
 
 def _deepest(style: Style) -> int:
@@ -165,7 +184,10 @@ def json_schema(
             indentation; ``"compact"``: none; ``"spaced"``: as ``json.dumps`` writes by default;
             ``"indented"``: a line break with any indentation wherever ``json.dumps(indent=...)`` has one.
         property_order: ``"declared"``: members stand in the order of ``properties``, additional ones behind them;
-            ``"any"``: in every order, which takes a state for each set of members seen (at most 1,024).
+            ``"any"``: in every order, which takes a state for each set of members seen (at most 1,024); ``"flexible"``:
+            in every order where that stays small, as for objects of up to five or six simple members, in larger ones
+            each behind a few of those declared after it, or as declared, additional ones anywhere; ``bounds`` says
+            where. It compiles more slowly than ``"declared"``, and may take a pushdown automaton where that does not.
         formats: ``"enforce"``: strings are of their ``format``; ``"annotate"``: it is only noted among the warnings.
         escapes: ``"forbid"``: strings have no backslash, and so neither quotes nor line breaks in them.
         lenient: note what cannot be enforced among the warnings instead of refusing it.

@@ -50,7 +50,7 @@ class StringOf(ex.Expression):
         return ex.compile_expression(_string_of(self, limits), limits).num_states
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _string_of(wanted: StringOf, limits: Limits) -> ex.Expression:
     least, most = wanted.least, wanted.most
     is_counted = least > 0 or most is not None

@@ -74,6 +74,19 @@ class Member:
 
 @final
 @dataclass(frozen=True, eq=False)
+class Property:
+    """If a value is an object with a member of this name, the member's value satisfies the claim."""
+
+    name: str
+    value: "Claim"
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.name, self.value.key, "if present")
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Count:
     """An array: so many of its items from ``start`` to before ``stop`` (None: the end) satisfy the claim."""
 
@@ -107,7 +120,7 @@ class Witness:
         return (self.contents, self.others, *parts)
 
 
-Claim = Node | Failure | Either | Presence | Member | Count | Witness
+Claim = Node | Failure | Either | Presence | Member | Property | Count | Witness
 """A node claims that its schema holds, or, if it is negated, that it does not."""
 
 
@@ -281,6 +294,12 @@ class Facts:
             *(name for witness in self.witnesses for name in sorted(witness.others)),
         )
         return tuple(dict.fromkeys(named))
+
+    def unplaced_names(self, most: int) -> frozenset[str]:
+        """Required names that have no place among those with a schema, if they are at most so many."""
+        placed = {name for layer in self.objects for name in layer.properties}
+        unplaced = frozenset(name for name in self.required if name not in placed)
+        return unplaced if len(unplaced) <= most else frozenset()
 
     def item_claims(self, index: int) -> tuple[Claim, ...]:
         """The claims for one item."""

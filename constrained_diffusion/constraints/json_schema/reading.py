@@ -8,6 +8,7 @@ from typing import Any, Final, final
 from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.byte_automaton import ByteDFA
 from constrained_diffusion.constraints.json_schema import ranges
+from constrained_diffusion.constraints.json_schema.choosing import Chooser, disjoint, failures, next_choice
 from constrained_diffusion.constraints.json_schema.contents import conjunction
 from constrained_diffusion.constraints.json_schema.document import Document, Node
 from constrained_diffusion.constraints.json_schema.facts import (
@@ -22,6 +23,7 @@ from constrained_diffusion.constraints.json_schema.facts import (
     Member,
     ObjectLayer,
     Presence,
+    Property,
     Unevaluated,
     Witness,
     identity,
@@ -71,14 +73,21 @@ class Reader:
 
     def _alternatives(self, claims: tuple[Claim, ...]) -> list[Facts]:
         done: list[Facts] = []
-        open_: list[Facts] = [Facts(pending=claims)]
+        whole = Facts(pending=claims)
+        open_: list[Facts] = [whole]
         while open_:
             self.spend(1)
             facts = open_.pop()
             self._read_pending(facts)
+            if facts is not whole:
+                self._chooser.strike_out_types(facts)
+            if facts.choices:
+                self._chooser.simplify(facts)
             if facts.is_impossible:
                 continue
-            if facts.choices:
+            if facts.pending:
+                open_.append(facts)
+            elif facts.choices:
                 open_.extend(reversed([*self._decided(facts)]))
             else:
                 done.append(facts)
@@ -139,6 +148,8 @@ class Reader:
                 facts.counts += (claim,)
             case Presence(is_present=False):
                 facts.absent |= {claim.name}
+            case Property():
+                facts.objects += (ObjectLayer({claim.name: claim.value}),)
             case Presence() | Member() | Witness():
                 facts.types &= {"object"}
                 self._read_member(facts, claim)
@@ -160,9 +171,7 @@ class Reader:
             if node.schema is node.is_negated:
                 facts.types = frozenset()
         elif node.is_negated:
-            positive = node.negated
-            keywords = [name for name in node.keywords if name in TABLE and TABLE[name].fails is not None]
-            facts.choices += (tuple((Failure(positive, name),) for name in keywords),)
+            facts.choices += (tuple((failure,) for failure in failures(node.negated, self.document)),)
         else:
             self._read_keywords(facts, node)
 
@@ -180,12 +189,12 @@ class Reader:
     # --- deciding
 
     def _decided(self, facts: Facts) -> Iterator[Facts]:
-        """The facts, once for each branch of their first choice."""
-        first, *others = facts.choices
-        for branch in first:
+        """The facts, once for each branch of one of their choices."""
+        which = next_choice(facts)
+        for branch in disjoint(facts.choices[which], facts):
             for types, pending in self._pruned(branch, facts.types):
                 decided = copy(facts)
-                decided.choices = tuple(others)
+                decided.choices = facts.choices[:which] + facts.choices[which + 1 :]
                 decided.types = types
                 decided.pending = pending
                 yield decided
@@ -246,6 +255,10 @@ class Reader:
         return self._empty[key]
 
     @cached_property
+    def _chooser(self) -> Chooser:
+        return Chooser(self.document, (lambda claims: False) if self.is_probe else self.is_empty)
+
+    @cached_property
     def _probe(self) -> "Reader":
         """A reader that nobody hears, which shares what is known of emptiness."""
         probe = Reader(self.document.unheard, self.budget, is_probe=True)
@@ -279,7 +292,15 @@ class Reader:
         if facts.most_items is not None and facts.most_items < facts.least_items:
             return True
         needed = range(min(facts.least_items, 8))
-        return any(self.is_empty(facts.item_claims(i), level + 1) for i in needed)
+        if any(self.is_empty(facts.item_claims(i), level + 1) for i in needed):
+            return True
+        return any(count.least > 0 and self._counts_nothing(facts, count, level) for count in facts.counts)
+
+    def _counts_nothing(self, facts: Facts, count: Count, level: int) -> bool:
+        """Whether it is known that no item can be counted."""
+        behind = max(count.start, *(len(layer.prefix) for layer in facts.arrays), 0)
+        places = range(count.start, behind + 1 if count.stop is None else min(behind + 1, count.stop))
+        return all(self.is_empty((*facts.item_claims(i), count.claim), level + 1) for i in places)
 
     def _excludes_objects(self, facts: Facts, level: int) -> bool:
         if facts.most_members is not None and facts.most_members < max(facts.least_members, len(facts.required)):

@@ -8,6 +8,7 @@ from constrained_diffusion.constraints.json_schema.document import Document, Nod
 from constrained_diffusion.constraints.json_schema.facts import (
     ALL_TYPES,
     TYPES_OF,
+    Either,
     Facts,
     Refusal,
     identity,
@@ -63,14 +64,15 @@ def _exclude(facts: Facts, constant: Any, node: Node, keyword: str, number: int)
         facts.excluded += (exact(constant),)
     elif kind == "string":
         facts.contents += (Content("literal", constant, is_negated=True),)
+    elif kind == "boolean":
+        others, other = ({"type": "boolean"}, keyword, number), ({"enum": [not constant]}, keyword, number, "opposite")
+        facts.pending += (Either(((node.beside(*others).negated,), (node.beside(*other),))),)
     else:
         facts.pending += (node.beside(_schema_of(constant), keyword, number).negated,)
 
 
 def _schema_of(constant: Any) -> dict[str, Any]:
-    """A schema without ``const`` of one boolean, array or object."""
-    if isinstance(constant, bool):
-        return {"type": "boolean", "enum": [constant]}
+    """A schema without ``const`` of one array or object."""
     if isinstance(constant, list):
         size = len(constant)
         items = [{"const": item} for item in constant]
