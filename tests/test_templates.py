@@ -904,3 +904,8 @@ def test_special_tokens_are_explained():
     assert "expected a special token" in explained
     assert "one edit makes it '<s>x', where <s> stands for a special token" in explained
     assert cd.tools([weather], choice="required").explain("x").splitlines()[0].endswith("expected any character")
+
+
+def test_a_slot_is_fixed_to_a_text():
+    with pytest.raises(cd.errors.InvalidConstraint, match=r"the text of slot \{d\} is dict"):
+        cd.template("{d}", d=cd.json_schema({})).fixed({"d": {"a": 1}})

@@ -12,7 +12,7 @@ from constrained_diffusion.automata import expressions as ex
 from constrained_diffusion.automata.acceptors import acceptor
 from constrained_diffusion.automata.byte_automaton import ByteAutomaton, ByteDFA
 from constrained_diffusion.automata.marks import has_mark_bytes, shown
-from constrained_diffusion.checking import shortened
+from constrained_diffusion.checking import instance_of, shortened
 from constrained_diffusion.constraints.base import Constraint, RegularConstraint, check_nestable
 from constrained_diffusion.constraints.choice import literal
 from constrained_diffusion.constraints.parts import Part, split
@@ -111,6 +111,8 @@ class Template(RegularConstraint):
         return None if texts is None or any(map(has_mark_bytes, texts)) else texts
 
     def fixed(self, values: Mapping[str, str]) -> "Template":
+        for name, text in values.items():
+            instance_of(text, str, f"the text of slot {{{name}}}", InvalidConstraint)
         key = tuple(sorted((name, text) for name, text in values.items() if name in self.slots))
         if key not in self._fixed:
             slots = {name: Slot(name, literal(text)) for name, text in key}
