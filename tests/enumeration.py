@@ -29,6 +29,23 @@ class Enumerated:
         return max(self.texts.values())
 
 
+def text_key(ids, end=END):
+    """The tokens of a text, up to and including its end token."""
+    ids = ids.tolist()
+    return tuple(ids[: ids.index(end) + 1]) if end in ids else tuple(ids)
+
+
+def check_relaxed(posterior, expected, key=text_key, draws=3):
+    """What holds for a posterior that rests on a relaxation, where its best text is proved."""
+    assert bool(posterior.certified)
+    assert math.isclose(expected.texts[key(posterior.map())], expected.best, rel_tol=1e-4)
+    assert float(posterior.log_z) >= expected.log_z - 1e-4
+    possible = posterior.log_marginals() > -math.inf
+    assert bool((possible | (expected.marginals == 0)).all())
+    for draw in range(draws):
+        assert key(posterior.sample(torch.Generator().manual_seed(draw))) in expected.texts
+
+
 def shortest_completions(matches, most=6):
     """The least tokens of the toy vocabulary, at most ``most``, that complete a prefix, end token included."""
     pieces = [piece for piece in TOY.tokens if piece is not None]

@@ -5,12 +5,12 @@ import re
 
 import pytest
 import torch
-from enumeration import TOY, enumerate_canvases
+from enumeration import TOY, enumerate_canvases, text_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark
 from test_grammar_posterior import BYTES, END_ID, wild_logits
-from test_posterior import make_logits, text_key
+from test_posterior import make_logits
 
 import constrained_diffusion as cd
 

@@ -7,10 +7,10 @@ from functools import cache
 import pytest
 import torch
 from compositions import TOYS, constraint_of, is_text, trees
-from enumeration import TOY, enumerate_canvases, shortest_completions
+from enumeration import TOY, enumerate_canvases, shortest_completions, text_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_posterior import check_listing, logits_kinds, make_logits, text_key
+from test_posterior import check_listing, logits_kinds, make_logits
 
 import constrained_diffusion as cd
 from constrained_diffusion.automata.pushdown import PushdownAutomaton

@@ -3,11 +3,12 @@
 import itertools
 import math
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from enumeration import enumerate_canvases
+from enumeration import enumerate_canvases, text_key
 from test_posterior import make_logits
 
 import constrained_diffusion as cd
@@ -203,9 +204,7 @@ END = 7
 VOCABULARY = cd.Vocabulary([b"(", b")", b"((", b"))", b")(", b"a", b")a(", None], end_ids=[END])
 
 
-def text_key(ids):
-    ids = ids.tolist()
-    return tuple(ids[: ids.index(END) + 1]) if END in ids else tuple(ids)
+key_of = partial(text_key, end=END)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -231,9 +230,9 @@ def test_best_texts_on_tokens_agree_with_enumeration(seed, kind, is_forgetful):
         return
     posterior = tokens.posterior(logits)
     assert bool(posterior.certified)
-    key = text_key(posterior.map())
+    key = key_of(posterior.map())
     assert expected.texts[key] == pytest.approx(expected.best, rel=1e-4)
-    assert text_key(posterior.sample(torch.Generator().manual_seed(seed))) in expected.texts
+    assert key_of(posterior.sample(torch.Generator().manual_seed(seed))) in expected.texts
 
 
 def test_tokens_of_one_class_do_the_same_to_every_stack():

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from enumeration import END, PAD, TOY, enumerate_canvases
+from enumeration import END, PAD, TOY, enumerate_canvases, text_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,11 +25,6 @@ AUTOMATA = {pattern: cd.compile(cd.regex(pattern), TOY) for pattern in PATTERNS}
 def full_match(pattern):
     compiled = re.compile(pattern)
     return lambda text: compiled.fullmatch(text.decode()) is not None
-
-
-def text_key(ids):
-    ids = ids.tolist()
-    return tuple(ids[: ids.index(END) + 1]) if END in ids else tuple(ids)
 
 
 def check_listing(posterior, texts, k):

@@ -86,12 +86,6 @@ class Network:
         """The steps inside the automata, as one that accepts everywhere."""
         return ByteDFA(self.table, self.byte_class, np.ones(self.num_states, np.bool_))
 
-    def calls_in(self, begin: int, end: int) -> list[tuple[int, list[int]]]:
-        """States of a range that call something, counted from its begin, and the places they come back to."""
-        call = self.call[begin:end]
-        states = np.flatnonzero(np.any(call != DEAD, axis=1)).tolist()
-        return [(state, np.unique(call[state][call[state] != DEAD]).tolist()) for state in states]
-
     @cached_property
     def taken_behind_calls(self) -> NDArray[np.bool_]:
         """The bytes that may follow a call of each automaton that ends as each tag, bool [B, tags, K]."""

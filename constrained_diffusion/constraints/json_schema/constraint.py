@@ -193,7 +193,8 @@ def json_schema(
         lenient: note what cannot be enforced among the warnings instead of refusing it.
         any_depth: how deep a value may nest where the schema allows any JSON, and how often a schema that refers to
             itself is followed. None is to any depth, which takes a pushdown automaton; with a number a finite one does,
-            so that the constraint can be complemented, intersected with another such, and put beside grammars.
+            so that the constraint can be complemented, intersected with another such and, if it refers to itself, put
+            beside grammars.
         max_count: how far ``maxLength`` and ``maxItems`` are counted; beyond it less is accepted than they allow.
         additional_properties: ``"spec"``: objects are open unless their schema closes them; ``"forbid"``: an
             object with ``properties`` but without ``additionalProperties`` is closed. Types always forbid.

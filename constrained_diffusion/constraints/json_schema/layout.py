@@ -9,6 +9,7 @@ from constrained_diffusion.automata.pushdown import Grammar
 from constrained_diffusion.constraints.grammar.reading import Source, read_grammar
 from constrained_diffusion.constraints.json_schema.sequences import permutations
 from constrained_diffusion.constraints.json_schema.spelling import NUMBER, any_string, number_spellings, spelled
+from constrained_diffusion.constraints.regex import pattern_expression
 from constrained_diffusion.limits import Limits
 
 Whitespace = Literal["flexible", "compact", "spaced", "indented"]
@@ -78,22 +79,29 @@ EMPTY_ARRAY: Final = ex.literal(b"[]")
 EMPTY_OBJECT: Final = ex.literal(b"{}")
 
 
-def _layouts() -> dict[str, Layout]:
-    space, line_break = ex.literal(b" "), ex.literal(b"\n")
-    indented = ex.Concatenation((line_break, ex.Repetition(ex.Bytes(ex.byte_mask(b" \t")))))
-    flexible = ex.Union((ex.EPSILON, space, indented))
-    comma, colon = ex.literal(b","), ex.literal(b":")
-    return {
-        "flexible": Layout(
-            flexible, flexible, ex.Concatenation((comma, flexible)), ex.Concatenation((colon, flexible))
-        ),
-        "compact": Layout(ex.EPSILON, ex.EPSILON, comma, colon),
-        "spaced": Layout(ex.EPSILON, ex.EPSILON, ex.literal(b", "), ex.literal(b": ")),
-        "indented": Layout(indented, indented, ex.Concatenation((comma, indented)), ex.literal(b": ")),
-    }
+_FLEXIBLE, _INDENTED = r"(?: |\n[ \t]*)?", r"\n[ \t]*"
+_SPACES: Final[dict[Whitespace, tuple[str, str, str]]] = {
+    "flexible": (_FLEXIBLE, _FLEXIBLE, _FLEXIBLE),
+    "compact": ("", "", ""),
+    "spaced": ("", " ", " "),
+    "indented": (_INDENTED, _INDENTED, " "),
+}
+"""Patterns of the space inside brackets, behind a comma and behind a colon."""
 
 
-LAYOUTS: Final = _layouts()
+def _layout(inside: str, comma: str, colon: str) -> Layout:
+    enclosed, comma_space, colon_space = (
+        pattern_expression(pattern, dialect="python", search=False) for pattern in (inside, comma, colon)
+    )
+    return Layout(
+        enclosed,
+        enclosed,
+        ex.Concatenation((ex.literal(b","), comma_space)),
+        ex.Concatenation((ex.literal(b":"), colon_space)),
+    )
+
+
+LAYOUTS: Final = {whitespace: _layout(*patterns) for whitespace, patterns in _SPACES.items()}
 
 
 @final
@@ -150,14 +158,6 @@ def with_escapes(escapes: Escapes, expression: ex.Expression) -> ex.Expression:
     return expression if escapes == "allow" else ex.Without(expression, 1 << 0x5C)
 
 
-_FLEXIBLE, _INDENTED = r"(?: |\n[ \t]*)?", r"\n[ \t]*"
-_SPACES: Final[dict[Whitespace, tuple[str, str, str]]] = {
-    "flexible": (_FLEXIBLE, _FLEXIBLE, _FLEXIBLE),
-    "compact": ("", "", ""),
-    "spaced": ("", " ", " "),
-    "indented": (_INDENTED, _INDENTED, " "),
-}
-"""Patterns of the space inside brackets, behind a comma and behind a colon, as in ``LAYOUTS``."""
 _NO_SURROGATE: Final = "(?:[0-9a-cA-CefEF][0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2}"
 _PAIR: Final = r"[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE: Final = r"|\\(?:[\"\\\/bfnrt]|u(?:" + _NO_SURROGATE + "|" + _PAIR + "))"
